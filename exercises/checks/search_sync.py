@@ -101,6 +101,21 @@ def what_is_deleted_can_be_made_again(sync: Sync) -> None:
         )
 
 
+def an_attribute_that_is_dropped(sync: Sync) -> None:
+    """An order loses its note: by a change, and by being deleted and placed again."""
+    noted: Image = {**PLACED, "note": "call first"}
+    for states in ([noted, SHIPPED], [noted, None, SHIPPED]):
+        bench = _written(sync, *states)
+        if "note" in bench.store.search().get(item(), {}):
+            wrong(
+                f"Order 1001 {'was deleted and written again' if None in states else 'changed'} "
+                "without its note, and readers still find the note.",
+                "The new image is all that there is of the order. A document that is merged with "
+                "the one before it keeps what the order lost; replace it.",
+                reading.SEARCH,
+            )
+
+
 def sequence_numbers_that_grow_a_digit(sync: Sync) -> None:
     """The sequence numbers of a stream get longer: 999... is followed by 1000..."""
     index, changes = SearchIndex(), a_digit_more()
@@ -169,6 +184,7 @@ STEPS = {
     two_changes_within_a_second: 1,
     what_is_deleted_stays_deleted: 2,
     what_is_deleted_can_be_made_again: 4,
+    an_attribute_that_is_dropped: 4,
     sequence_numbers_that_grow_a_digit: 1,
     two_functions_at_once: 3,
     an_index_out_of_reach: 4,

@@ -86,6 +86,27 @@ def deaf_to_deletions(change: Change, index: SearchIndex) -> None:
         solved_2.sync(change, index)
 
 
+def merging(change: Change, index: SearchIndex) -> None:
+    def script(held: Document | None) -> Document | None:
+        if held is not None and held["version"] >= change.version:
+            return None
+        return {**(held or {}), "deleted": False, **text_of(change), "version": change.version}
+
+    index.update(change.item_id, script)
+
+
+def burying_in_place(change: Change, index: SearchIndex) -> None:
+    """Write a tombstone over what was there, and what is made again over the tombstone."""
+
+    def script(held: Document | None) -> Document | None:
+        if held is not None and held["version"] >= change.version:
+            return None
+        kept = held if held and (held["deleted"] or change.new_image is None) else {}
+        return {**kept, "deleted": False, **text_of(change), "version": change.version}
+
+    index.update(change.item_id, script)
+
+
 def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
     index.put(change.item_id, exercise_2.document(change.new_image))  # type: ignore[arg-type]
 
@@ -123,6 +144,8 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
             "sequence_numbers_that_grow_a_digit",
             "Compared as text, 1000 is less than 999",
         ),
+        (merging, "an_attribute_that_is_dropped", "changed without its note, and readers still"),
+        (burying_in_place, "an_attribute_that_is_dropped", "was deleted and written again without"),
         (read_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
         (look_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
         (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
