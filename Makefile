@@ -47,13 +47,13 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # SCHEDULES: `all` simulates every schedule in `make test` and runs the long tests, as CI does. Default: a fiftieth of the schedules, and no long test. Example: `all`.
 # SEED: Number that decides every random choice of a run. Default: the same in every demo; `make simulate` runs seeds from 0. Example: `7`.
 # CHAOS: 1 kills workers and the poller, throttles functions, loses answers and stops OpenSearch for a while; not with POISON or SEARCH_URL. Default: `0`. Example: `1`.
-# POISON: Items that some sink cannot apply, which the demo then redrives. Default: `0`. Example: `25`.
+# POISON: Items that some sink cannot apply, which the demo then redrives; 0 for none. Default: `0`. Example: `25`.
 # N: Schedules to simulate. Default: `10000`. Example: `100000`.
 # DEAD_LETTERS: 1 adds poison, redrives and purges to the schedules. Default: `0`. Example: `1`.
 # OPERATIONS: 1 simulates items from before the stream, with backfills and repairs. Default: `0`. Example: `1`.
 # ERASURES: 1 simulates erasures of deleted items as well. Default: `0`. Example: `1`.
 # HINT: Number of the hint to print; nothing is checked. Example: `1`.
-# SOLUTION: 1 checks the solution in place of your file. Example: `1`.
+# SOLUTION: 1 checks the solution in place of your file. Default: `0`. Example: `1`.
 # BENCH: Benchmarks to run, separated by spaces. Default: all. Example: `"parse audit"`.
 # RECORDS: File of purchases in the CDNOW format. Default: the sample in `data`. Example: `purchases.txt`.
 # CHANGES: Changes per variant and repetition. Default: each benchmark's own. Example: `1000`.
@@ -63,7 +63,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # ENVIRONMENT: Environment of the AWS commands: sandbox, production, or another one of cdk.json; `make e2e` runs on this machine without it. Example: `production`.
 # CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
 # CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
-# JSON: 1 prints the findings of the preflight as JSON. Example: `1`.
+# JSON: 1 prints the findings of the preflight as JSON. Default: `0`. Example: `1`.
 
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
@@ -76,6 +76,11 @@ UNKNOWN := $(filter-out $(TAKEN) $(OURS),$(GIVEN))
 $(if $(UNKNOWN),$(error make $(GOALS) takes no $(UNKNOWN): $(if $(TAKEN),it takes $(TAKEN),it takes no variables)))
 $(foreach name,$(GIVEN),$(if $(value $(name)),,$(error make $(GOALS): $(name) is empty: leave it out, or set it)))
 endif
+
+# Switches: 1 turns one on; 0 leaves it off, as does nothing.
+SWITCHES := KEEP CHAOS DEAD_LETTERS OPERATIONS ERASURES SOLUTION JSON
+$(foreach name,$(filter $(SWITCHES),$(TAKEN)),$(if $(filter-out x0x x1x xx,x$(value $(name))x),$(error make $(GOALS): $(name)=$(value $(name)): write 1 to turn it on, or 0)))
+on = $(if $(filter 1,$(value $(1))),$(2))
 
 # Programs get values through the environment, as they were typed: make and the shell interpret no
 # `$`, quote or backquote in them.
@@ -126,7 +131,7 @@ exercise-2: ## Check your search index (HINT=1 prints a hint)
 exercise-3: ## Check your projections of a log (HINT=1 prints a hint)
 # A wrong answer (status 1) is a result: without it, make would print an error of its own below.
 exercise-1 exercise-2 exercise-3: exercise-%: .any-python
-	@PYTHONPATH=src "$$PYTHON" -m exercises.checks $* $${HINT:+--hint="$$HINT"} $${SOLUTION:+--solution} \
+	@PYTHONPATH=src "$$PYTHON" -m exercises.checks $* $${HINT:+--hint="$$HINT"} $(call on,SOLUTION,--solution) \
 	  || [ $$? -eq 1 ]
 
 .PHONY: .any-python
@@ -144,7 +149,7 @@ fork-check: $(READY) ## Make a fork with another domain in a temporary folder, a
 
 .PHONY: simulate
 simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual time (N=100000 DEAD_LETTERS=1 OPERATIONS=1 ERASURES=1), or print one (SEED=n)
-	@exec python tools/simulate.py $${DEAD_LETTERS:+--dead-letters} $${OPERATIONS:+--operations} $${ERASURES:+--erasures} $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
+	@exec python tools/simulate.py $(call on,DEAD_LETTERS,--dead-letters) $(call on,OPERATIONS,--operations) $(call on,ERASURES,--erasures) $${N:+--schedules="$$N"} $${SEED:+--seed="$$SEED"}
 
 .PHONY: integration
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
@@ -224,7 +229,7 @@ synth: $(READY) ## Write the CloudFormation templates to cdk.out (ENVIRONMENT=sa
 
 .PHONY: preflight
 preflight: $(READY) ## Check whether your AWS account can take a deploy; changes nothing (JSON=1)
-	@exec python -m tools.account preflight $(if $(JSON),--json)
+	@exec python -m tools.account preflight $(call on,JSON,--json)
 
 .PHONY: bootstrap
 bootstrap: $(READY) ## Prepare an account's Region for the CDK, once, after you confirm it

@@ -16,6 +16,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -102,12 +103,12 @@ class Options:
 
         found = cls(
             data=given("DATA", Path, None),
-            limit=given("LIMIT", _positive, None),
+            limit=given("LIMIT", _whole, None),
             search_url=given("SEARCH_URL", checked_url, None),
             keep=given("KEEP", _switch, False),
             chaos=given("CHAOS", _switch, False),
-            poison=given("POISON", _positive, 0),
-            seed=given("SEED", _positive, 1),
+            poison=given("POISON", partial(_whole, least=0), 0),
+            seed=given("SEED", _whole, 1),
         )
         if found.chaos and found.search_url:
             message = "CHAOS stops OpenSearch, and only its own: leave SEARCH_URL out."
@@ -118,9 +119,9 @@ class Options:
         return found
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        message = "expected a whole number of at least 1"
+def _whole(text: str, least: int = 1) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        message = f"expected a whole number of at least {least}"
         raise ValueError(message)
     return int(text)
 

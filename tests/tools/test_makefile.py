@@ -5,6 +5,7 @@ The Makefile runs with fake programs, which write down their arguments and envir
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def mine(made: Made) -> str:
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "exported"])
 def test_the_demo_gets_its_variables_as_they_are(made: Made, odd: str, typed: bool) -> None:
-    given = dict.fromkeys(("DATA", "LIMIT", "SEARCH_URL", "KEEP", "SEED", "CHAOS", "POISON"), odd)
+    given = dict.fromkeys(("DATA", "LIMIT", "SEARCH_URL", "SEED", "POISON"), odd)
     words = [f"{name}={value}" for name, value in given.items()] if typed else []
     told = made.told("demo", *words, names={} if typed else given)["names"]
     assert told | given == told
@@ -147,6 +148,37 @@ def test_only_a_typed_environment_sends_e2e_to_an_account(made: Made) -> None:
     exported = made.told("e2e", names={"ENVIRONMENT": "production"})
     assert exported["names"]["E2E_ENVIRONMENT"] == "local"
     assert made.told("e2e", "ENVIRONMENT=sandbox")["names"]["E2E_ENVIRONMENT"] == "sandbox"
+
+
+SWITCHES = [
+    ("demo", "KEEP", None),
+    ("demo", "CHAOS", None),
+    ("simulate", "DEAD_LETTERS", "--dead-letters"),
+    ("simulate", "OPERATIONS", "--operations"),
+    ("simulate", "ERASURES", "--erasures"),
+    ("exercise-1", "SOLUTION", "--solution"),
+    ("preflight", "JSON", "--json"),
+]
+
+
+@pytest.mark.parametrize(("goal", "name", "option"), SWITCHES)
+def test_a_switch_is_1_or_0(made: Made, goal: str, name: str, option: str | None) -> None:
+    python = [mine(made)] if goal.startswith("exercise") else []
+    for value in ("1", "0"):
+        told = made.told(goal, f"{name}={value}", *python)
+        assert told["names"][name] == value
+        assert (option in told["arguments"]) == (option is not None and value == "1")
+    for value in ("no", "01", "1 1", "$(touch f)"):
+        done = made.run(goal, f"{name}={value}", *python)
+        assert done.returncode == 2
+        assert f"make {goal}: {name}={value}: write 1 to turn it on, or 0" in done.stderr
+
+
+def test_every_variable_that_is_1_or_0_is_a_switch() -> None:
+    text = MAKEFILE.read_text()
+    described = re.findall(r"^# ([A-Z_]+): 1 ", text, re.MULTILINE)
+    [listed] = re.findall(r"^SWITCHES := (.+)$", text, re.MULTILINE)
+    assert sorted(described) == sorted(listed.split()) == sorted(name for _, name, _ in SWITCHES)
 
 
 def test_a_wrong_answer_is_not_an_error_of_make(made: Made) -> None:

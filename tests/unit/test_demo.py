@@ -139,7 +139,7 @@ def test_options_are_environment_variables(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(demo, "run_demo", run)
     variables = {"DATA": "a.txt", "LIMIT": "7", "SEARCH_URL": "", "KEEP": "1", "POISON": "5"}
-    chaos = {"CHAOS": "1", "SEED": "42", "KEEP": "0"}
+    chaos = {"CHAOS": "1", "SEED": "42", "KEEP": "0", "POISON": "0"}
     cluster = {"SEARCH_URL": "http://127.0.0.1:1/"}
 
     assert [demo.main(each) for each in ({}, variables, chaos, cluster)] == [0] * 4
@@ -161,7 +161,7 @@ def test_flags_are_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) ->
     ("name", "texts", "expected"),
     [
         ("LIMIT", ["0", "-1", "ten", "1.5", "²"], "a whole number of at least 1"),
-        ("POISON", ["0", "none"], "a whole number of at least 1"),
+        ("POISON", ["-1", "none"], "a whole number of at least 0"),
         ("SEED", ["-1", "[bold]"], "a whole number of at least 1"),
         ("CHAOS", ["yes", "2"], "1 or 0"),
         ("KEEP", ["true", ":x:"], "1 or 0"),
