@@ -189,6 +189,23 @@ def test_a_wrong_answer_is_not_an_error_of_make(made: Made) -> None:
         assert ("***" in done.stderr) == bool(status)
 
 
+def test_another_python_than_that_of_the_environment_is_refused(made: Made) -> None:
+    for name, version in ((".venv/bin/python", "3.11.2"), ("same", "3.11.2"), ("other", "3.12.1")):
+        (made.folder / name).write_text(f"#!/bin/sh\necho Python {version}\n")
+        (made.folder / name).chmod(0o755)
+    said = {name: made.run("setup", f"PYTHON=./{name}") for name in ("same", "other", "missing")}
+    assert {name: done.returncode for name, done in said.items()} == {
+        "same": 0,
+        "other": 2,
+        "missing": 2,
+    }
+    assert "PYTHON=./other is Python 3.12.1, and .venv has Python 3.11.2: run make clean first" in (
+        said["other"].stdout
+    )
+    assert "PYTHON=./missing is not installed" in said["missing"].stdout
+    assert made.run("setup", names={"PYTHON": "./other"}).returncode == 0
+
+
 def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
     told = made.told("exercise-1", mine(made))
     assert told["arguments"] == ["-m", "exercises.checks", "1"]
