@@ -10,6 +10,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -31,6 +32,10 @@ from dynamodb_streams_cdc.testing.simulation import (
 from dynamodb_streams_cdc.testing.simulation.shrink import shrink
 
 CHUNK = 100
+SCHEDULES = 10_000
+USAGE = "usage: make simulate [N=n | SEED=n] [DEAD_LETTERS=1] [OPERATIONS=1] [ERASURES=1]"
+VARIABLES = {"--schedules": "N", "--seed": "SEED"}
+"""The variables of make that become options."""
 SHOWN = 20
 """How many failing seeds a summary names."""
 
@@ -73,15 +78,25 @@ class Summary:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments say; return 1 if anything ended wrong."""
-    parser = argparse.ArgumentParser(prog="python tools/simulate.py", description=__doc__)
-    parser.add_argument("--schedules", type=_count, default=10_000, metavar="N", help="how many")
+    parser = argparse.ArgumentParser(
+        prog="python tools/simulate.py", description=__doc__, exit_on_error=False
+    )
+    parser.add_argument("--schedules", type=_count, metavar="N", help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--seed", type=int, help="run this one, and show what happens")
+    parser.add_argument("--seed", type=_seed, help="run this one, and show what happens")
     parser.add_argument("--dead-letters", action="store_true", help="poison, redrives and purges")
     parser.add_argument("--operations", action="store_true", help="older items and backfills too")
     parser.add_argument("--erasures", action="store_true", help="erasures of deleted items too")
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+        if options.seed is not None and options.schedules is not None:
+            message = "choose one: SEED prints one schedule, N is how many to simulate"
+            raise argparse.ArgumentError(None, message)
+    except argparse.ArgumentError as error:
+        name = error.argument_name and f"{VARIABLES.get(error.argument_name, error.argument_name)}="
+        print(f"make simulate: {name or ''}{error.message}\n{USAGE}")
+        return 2
     _silence()
     make = generate_dead_letters if options.dead_letters else generate
     if options.operations:
@@ -90,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make = generate_erasures
     if options.seed is not None:
         return replay(make(options.seed))
-    seeds = range(options.first, options.first + options.schedules)
+    seeds = range(options.first, options.first + (options.schedules or SCHEDULES))
     try:
         return run_many(seeds, make, options.jobs)
     except KeyboardInterrupt:
@@ -180,11 +195,17 @@ def _progress(total: Summary, of: int, seconds: float) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        message = f"expected 1 or more, got {number}"
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        message = f"{text}: expected a whole number of at least 1"
         raise argparse.ArgumentTypeError(message)
-    return number
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text):
+        message = f"{text}: expected a whole number"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -157,15 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check an exercise, or give a hint; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m exercises.checks", description="Check it.")
     parser.add_argument("number", type=int, choices=[each.number for each in EXERCISES])
-    parser.add_argument("--hint", type=int, help="print this hint, check nothing")
+    parser.add_argument("--hint", help="print this hint, check nothing")
     parser.add_argument("--solution", action="store_true", help="check the solution instead")
     chosen = parser.parse_args(arguments)
     exercise = EXERCISES[chosen.number - 1]
     if chosen.hint is not None:
-        if chosen.hint < 1:
+        if not (chosen.hint.isascii() and chosen.hint.isdecimal() and int(chosen.hint)):
             _say(f"There is no hint {chosen.hint}: hints are numbered from 1, as in HINT=1.")
             return 2
-        hint(exercise, chosen.hint)
+        hint(exercise, int(chosen.hint))
         return 0
     logging.disable(logging.CRITICAL)
     try:

@@ -117,8 +117,9 @@ def test_a_hint_comes_alone_and_the_solution_last(capsys: pytest.CaptureFixture[
         assert told.count("Hint ") == 1
     assert checks.main(["2", "--hint", "9"]) == 0
     assert "A solution: exercises/solutions/exercise_2.py" in capsys.readouterr().out
-    assert checks.main(["2", "--hint", "0"]) == 2
-    assert "There is no hint 0" in capsys.readouterr().out
+    for wrong in ("0", "abc", "1.5"):
+        assert checks.main(["2", "--hint", wrong]) == 2
+        assert f"There is no hint {wrong}: hints are numbered" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

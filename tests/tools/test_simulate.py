@@ -36,6 +36,24 @@ def test_a_seed_is_shown_with_its_timeline(capsys: pytest.CaptureFixture[str]) -
     assert lines[-1] == "Every copy is right."
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--schedules=abc"], "N=abc: expected a whole number of at least 1"),
+        (["--schedules=0"], "N=0: expected a whole number of at least 1"),
+        (["--seed=1.5"], "SEED=1.5: expected a whole number"),
+        (["--seed=5", "--schedules=3"], "choose one: SEED prints one schedule"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulate.main(arguments) == 2
+    first, usage = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"make simulate: {said}")
+    assert usage.startswith("usage: make simulate [N=n | SEED=n]")
+
+
 @pytest.mark.usefixtures("without_a_version_check")
 def test_a_seed_that_fails_is_shown_and_then_its_shortest_story(
     capsys: pytest.CaptureFixture[str],
