@@ -116,6 +116,31 @@ def test_the_cdk_has_the_confirmed_environment_and_account(
     assert sentence in said
 
 
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        ("batch_size=5", "-c batch_size=5"),
+        ("--quiet batch_size.audit=5", "-c batch_size.audit=5"),
+        ("-c a=1 batch_size=5", "-c batch_size=5"),
+        ("-c.batch_size=0", "-c batch_size=0"),
+        ("--context.batch_size=0", "-c batch_size=0"),
+    ],
+)
+def test_a_setting_without_its_option_is_refused(
+    started: Cdk, make: Make, options: str, meant: str
+) -> None:
+    status, said = make("synth", "sandbox", options=options)
+    assert (status, started.runs) == (1, [])
+    assert f"did you mean {meant}?" in said
+
+
+@pytest.mark.parametrize(
+    "options", ["-c batch_size=5", "--context=a=b", "-t team=a", "--output=x", "--profile a"]
+)
+def test_options_of_the_cdk_are_no_settings(options: str) -> None:
+    assert settings.words(options) == options.split()
+
+
 def test_a_person_at_a_terminal_is_asked_by_the_cdk(started: Cdk, account: Account) -> None:
     assert cdk.deploy(account, "sandbox", [], attended=True) == 0
     assert "--require-approval" not in started.commands[0]

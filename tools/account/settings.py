@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +25,27 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
+TAKE_PAIRS = ("-c", "--context", "-t", "--tags", "--parameters")
+"""Options of the CDK whose value is NAME=VALUE."""
+
+
 def words(options: str) -> list[str]:
     """Split CDK_OPTIONS into words as a shell would, without running anything.
 
     Raises:
-        AccountError: A quotation mark is left open, or another environment is chosen.
+        AccountError: A quotation mark is left open, a setting lacks its -c, or another environment
+            is chosen.
     """
     try:
         found = shlex.split(options)
     except ValueError as error:
         message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close the quotation."
         raise AccountError(message) from error
+    for before, word in pairwise(["", *found]):
+        setting = re.fullmatch(r"(?:--?c(?:ontext)?\.)?([A-Za-z][\w.]*=.*)", word, re.DOTALL)
+        if setting and before not in TAKE_PAIRS:
+            message = f"CDK_OPTIONS={options!r}: {word}: did you mean -c {setting[1]}?"
+            raise AccountError(message)
     if "environment" in _context(found):
         message = "CDK_OPTIONS chooses an environment: set ENVIRONMENT=... instead."
         raise AccountError(message)
