@@ -36,7 +36,7 @@ from local.services.errors import ServiceError
 from local.services.search_cluster import checked_url
 from local.verify import ReadError, compare, settle
 from local.workload.poison import Poison
-from local.workload.stories import read_stories, survey
+from local.workload.stories import TooFewStories, read_stories, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,9 +146,17 @@ def run_demo(
         ServiceError, StoriesError, ReadError: The demo cannot run.
     """
     console = console or DemoConsole()
-    expected = survey(_stories(options), options.limit)
-    one_by_one = min(ONE_BY_ONE, expected.stories // 10)
-    plan = PhasePlan.of(expected, options.poison, one_by_one) if options.poison else None
+    try:
+        expected = survey(_stories(options), options.limit)
+        one_by_one = min(ONE_BY_ONE, expected.stories // 10)
+        plan = PhasePlan.of(expected, options.poison, one_by_one) if options.poison else None
+    except TooFewStories as error:
+        given = [f"LIMIT={options.limit}"] * bool(options.limit)
+        given += [f"DATA={options.data}"] * bool(options.data)
+        if not given:
+            raise
+        message = f"{error} The stories are those of {' and '.join(given)}."
+        raise TooFewStories(message) from error
     poison = Poison(options.seed)
     told = islice(_stories(options), options.limit)
     faults = poller_faults(options.seed) if options.chaos else ()

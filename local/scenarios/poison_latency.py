@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc import deserialize_item
-from dynamodb_streams_cdc.testing.stories import StoriesError
 from local.deployed.poller_process import TRACE
 from local.deployed.trace import TraceReader
 from local.items import item_of
 from local.scenarios.lag import summary
 from local.workload.poison import too_few
-from local.workload.stories import WHERE
+from local.workload.stories import WHERE, TooFewStories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence, Set
@@ -49,17 +48,17 @@ class PhasePlan:
         """Return a plan.
 
         Raises:
-            StoriesError: no story has poison, too few have, or most stories would be poison.
+            TooFewStories: no story has poison, too few have, or most stories would be poison.
         """
         if not any(survey.poison):
             message = f"POISON={poison:,}: no story in {WHERE} has poison; give some of them one."
-            raise StoriesError(message)
+            raise TooFewStories(message)
         if poison * 2 > survey.stories:
             message = (
                 f"POISON={poison:,}: there are {survey.stories:,} stories, and at most half of them"
                 " can be poison."
             )
-            raise StoriesError(message)
+            raise TooFewStories(message)
         healthy = min(_MOST, (survey.stories - poison - one_by_one) // (PHASES + 1))
         plan = cls(healthy, (0, (poison + 1) // 2, poison // 2, 0))
         begin = survey.stories - one_by_one - plan.stories
@@ -68,7 +67,7 @@ class PhasePlan:
             able = sum(survey.poison[begin:end])
             if able < poisonous:
                 message = f"POISON={poison:,}: {too_few(able, end - begin, poisonous)}"
-                raise StoriesError(message)
+                raise TooFewStories(message)
             begin = end
         return plan
 

@@ -28,6 +28,10 @@ WHERE = "lambdas/domain/stories.py"
 _TYPES: Mapping[str, type] = {"S": str, "N": Decimal, "B": bytes}
 
 
+class TooFewStories(StoriesError):
+    """There are none, or too few for the poison that is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemPoison:
     """Poison of an item; `refused_by` are the sinks that cannot apply it."""
@@ -157,7 +161,8 @@ def survey(stories: Iterator[ItemStory], limit: int | None = None) -> Survey:
     """Read every story once and check it.
 
     Raises:
-        StoriesError: a story cannot be played, two are of one item, or there is none.
+        StoriesError: a story cannot be played, or two are of one item.
+        TooFewStories: there is none.
     """
     seen: set[str] = set()
     entities: Counter[tuple[str, str]] = Counter()
@@ -172,7 +177,7 @@ def survey(stories: Iterator[ItemStory], limit: int | None = None) -> Survey:
         poison.append(story.poison is not None)
     if not poison:
         message = f"There are no stories: let `stories` in {WHERE} yield some."
-        raise StoriesError(message)
+        raise TooFewStories(message)
     return Survey(len(poison), dict(entities), poison)
 
 

@@ -207,6 +207,10 @@ def test_poison_without_stories_that_have_any_is_a_sentence(
     said = capsys.readouterr().out
     assert said.startswith("POISON=1: no story in lambdas/domain/stories.py has poison")
     assert said.count("\n") == 1
+    assert "The stories are those" not in said
+
+    assert demo.main({"POISON": "1", "LIMIT": "7"}) == 1
+    assert capsys.readouterr().out.endswith("The stories are those of LIMIT=7.\n")
 
 
 @pytest.mark.parametrize("poison", [6, 11, 10_000])
@@ -217,7 +221,22 @@ def test_too_much_poison_is_refused_before_a_service_starts(
     play_the_example(monkeypatch)
 
     assert demo.main({"LIMIT": "10", "POISON": str(poison)}) == 1
-    assert f"POISON={poison:,}: there are 10 stories" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"POISON={poison:,}: there are 10 stories" in said
+    assert said.endswith("The stories are those of LIMIT=10.\n")
+
+
+def test_an_empty_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "running_pipeline", None)
+    play_the_example(monkeypatch)
+    file = tmp_path / "empty"
+    file.touch()
+
+    assert demo.main({"DATA": str(file)}) == 1
+    said = capsys.readouterr().out
+    assert said.endswith(f"The stories are those of DATA={file}.\n")
 
 
 def test_a_malformed_file_is_refused_before_a_service_starts(
