@@ -367,6 +367,13 @@ def test_many_sums_are_cut_and_none_is_printed_without_rows(console: DemoConsole
     assert printed(console).splitlines()[-1].strip() == "... and 5 more"
 
 
+def test_the_transcript_on_the_page_ends_as_a_run_does(console: DemoConsole) -> None:
+    report.where_to_look(console)
+
+    page = (Path(__file__).parents[2] / "docs" / "tutorial" / "demo.md").read_text()
+    assert f"{printed(console)}\nevery sink equals the table\n```" in page
+
+
 def test_the_comparison_names_sinks_entities_and_several_tables(console: DemoConsole) -> None:
     def found(*tables: str) -> Comparison:
         return Comparison(
