@@ -184,7 +184,7 @@ def test_an_exported_item_is_as_old_as_its_export(aged: Operated) -> None:
     assert entry.timestamp == int(exported)
 
 
-@pytest.mark.parametrize("time", [None, "yesterday"])
+@pytest.mark.parametrize("time", [None, "yesterday", "9999-12-31T23:59:59-14:00"])
 def test_items_of_an_unknown_time_are_refused(aged: Operated, time: Any) -> None:
     asked = {"operation": "backfill", "streamArn": aged.arn, "exportTime": time, "keys": {}}
     with pytest.raises(MalformedRecord, match="exportTime"):

@@ -257,6 +257,15 @@ def test_behind_the_log_only_its_own_inserts_are_read() -> None:
         change_from_log_record(log_record(entry), Source("invoices"))
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00", "now"]
+)
+def test_an_entry_of_an_impossible_time_is_malformed(time: str) -> None:
+    entry = {**entry_of(change(7, None, PLACED)), "changed_at": {"S": time}}
+    with pytest.raises(MalformedRecord, match="changed_at: expected an ISO time of the years 1"):
+        change_from_log_record(log_record(entry), SOURCE)
+
+
 def without(name: str) -> dict[str, Any]:
     body = record(1, None, PLACED)
     holder = body if name in body else body["dynamodb"]

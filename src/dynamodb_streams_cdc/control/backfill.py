@@ -15,7 +15,7 @@ the backfill began.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
@@ -253,8 +253,8 @@ def refusal(item_id: str, error: Exception) -> FillFailure:
 
 def _time_of(text: object) -> float:
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError as error:
+        return datetime.fromisoformat(str(text)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError) as error:
         message = f"exportTime: expected a moment in ISO 8601, got {form_of(text)}"
         raise MalformedRecord(message) from error
 

@@ -255,9 +255,10 @@ def _attribute(entry: Attributes, name: str, tag: str) -> Any:
 
 def _seconds(text: str) -> float:
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        reject("entry.changed_at", "an ISO time", text, error)
+        # In UTC, a time with another zone may be of the year 0 or 10000.
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError) as error:
+        reject("entry.changed_at", "an ISO time of the years 1 to 9999", text, error)
 
 
 def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Images:
