@@ -361,11 +361,12 @@ def test_a_retained_row_is_repaired_when_its_item_returns() -> None:
     assert ledger.total("status#placed") == {}
 
 
-def test_an_expiry_of_the_stream_before_counts_after_a_repair() -> None:
+@pytest.mark.parametrize("held", [[record(1, None, PLACED)], []], ids=["a row", "no row"])
+def test_an_expiry_of_the_stream_before_counts_after_a_repair(held: list[Any]) -> None:
     """It waits as a dead letter while the stream is replaced, and the item is repaired."""
     table = Table({ITEM: PLACED})
     bench, ledger = sums(table, Expiry.KEEP)
-    bench.run(record(1, None, PLACED))
+    bench.run(*held)
     table.items.clear()
     later = STREAM.replace("2024-05-01", "2024-05-02")
     assert bench.repair(KEYS, stream=later)["failures"] == []

@@ -170,10 +170,12 @@ class Aggregation:
                 row.check()
                 if row.retained and image is None:
                     return differed
-                if image is None and self.retains and known and is_floor(known.version):
-                    # An expiry that is still to come from the stream before this one has to count.
-                    known = None
-            update = self.repairing(row, image, known, generations, deadline.now())
+            # An expiry that is still to come from the stream before this one has to count.
+            may_expire = image is None and self.retains and known and is_floor(known.version)
+            newer = None if may_expire else known
+            if row is None and newer is None:
+                return differed
+            update = self.repairing(row, image, newer, generations, deadline.now())
             delta = difference(row, update.after.contribution)
             empties = len(delta) > MAX_AGGREGATES
             if empties and row is not None:
