@@ -4,7 +4,7 @@
     ├── MalformedRecord      no DynamoDB stream delivers such an event or record         permanent
     │   ├── MalformedValue   an attribute value is not DynamoDB JSON                     permanent
     │   └── MalformedSource  a field that the stream fills, not the item        see `source_fault`
-    ├── MissingImage         the stream's view type does not carry the image            unexpected
+    ├── MissingImage         the stream's view type does not carry the image                source
     ├── PermanentError       the change can never succeed                                permanent
     ├── RetryableError       the sink refuses everything for now                            outage
     │   ├── ConflictError    the sink refuses this write: another one is under way          outage
@@ -58,8 +58,8 @@ class MalformedSource(MalformedRecord):
 class MissingImage(CdcError):
     """An image was asked for that the stream's view type does not carry.
 
-    The stream is at fault, not the record: the shard waits, rather than every record of it becoming
-    a dead letter.
+    The stream is at fault, not the record: the shard waits, at any age of the record, rather than
+    every record of it becoming a dead letter.
     """
 
 

@@ -93,7 +93,7 @@ class LogEvent(StrEnum):
         batch_reported           reported, received, sequence_number, item, error (its type)
         version_order_violation  item, version
         breaker_open             reason, failing, items
-        source_at_fault          received, field
+        source_at_fault          received, field (of a malformed one)
         access_denied            error
         attempt_not_counted      error
         outcomes_missing         returned, expected (numbers of outcomes and of changes)

@@ -12,8 +12,8 @@ The action on a failed change depends on the failure, never on the change's plac
                  young, a dead letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: the sink or the code is
                  at fault. Work stops, the batch is reported, nothing becomes a dead letter
-    source       all records share a malformed field that the stream fills: reported, no dead
-                 letters (see `source_fault`)
+    source       all records share a malformed field that the stream fills, or the stream does not
+                 carry an image that the sink needs: reported, no dead letters (see `source_fault`)
     killed       the function dies on a record that is alone in its batch and older than 15 minutes:
                  a dead letter after three such deaths (see `attempts`)
     no time      work stops; the first change that was not tried is reported
@@ -45,6 +45,7 @@ from dynamodb_streams_cdc.errors import (
     BlockedByEarlierFailure,
     DeadlineExceeded,
     MalformedRecord,
+    MissingImage,
     PermanentError,
     RetryableError,
     form_of,
@@ -351,6 +352,8 @@ class _Batch:
         return _Action.GIVE_UP
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
+        if isinstance(error, MissingImage):
+            return False
         return self.processor.is_permanent(error) or (
             self.processor.is_unexpected(error)
             and self._overdue(change.recorded_at)
@@ -449,6 +452,15 @@ class _Batch:
                     extra=LogEvent.ACCESS_DENIED.fields(error=type(error).__name__),
                 )
                 self.counts.access_denied = 1
+                break
+        for error in self.failed.values():
+            if isinstance(error, MissingImage):
+                logger.error(
+                    "the stream is at fault, not the records. None becomes a dead letter, the "
+                    "shard waits: %s",
+                    visible(str(error)),
+                    extra=LogEvent.SOURCE_AT_FAULT.fields(received=len(self.records)),
+                )
                 break
         self.counts.access_denied |= self.suspect.denied
         self.counts.canaries = sum(

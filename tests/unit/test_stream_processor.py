@@ -22,6 +22,8 @@ from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
 from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, DeadlineExceeded
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import Counts
+from dynamodb_streams_cdc.names import LogEvent
+from dynamodb_streams_cdc.processor import EVERYWHERE
 from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
@@ -376,11 +378,17 @@ def test_a_change_blocked_without_reason_is_reported() -> None:
     assert len(sink.calls) == 1
 
 
-def test_a_stream_without_the_image_blocks_its_shard() -> None:
+@pytest.mark.parametrize("records", [1, EVERYWHERE - 1, 10])
+def test_a_stream_without_the_image_blocks_its_shard(
+    records: int, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = Picky(lambda change: MissingImage("KEYS_ONLY"))
     bench = Bench(sink, now=OLD)
-    assert bench.run(*map(insert, range(1, 11))) == [sequence(1)]
+    assert bench.run(*map(insert, range(1, records + 1))) == [sequence(1)]
     assert bench.dead == []
+    [error] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "the stream is at fault" in error.getMessage()
+    assert vars(error)["event"] == LogEvent.SOURCE_AT_FAULT
 
 
 def test_out_of_time_is_never_a_dead_letter() -> None:
