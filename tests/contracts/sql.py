@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Change, Image, Processor, RetryableError
+from dynamodb_streams_cdc import Change, Deadline, Image, Processor, RetryableError
 from dynamodb_streams_cdc.examples import sql
 from dynamodb_streams_cdc.examples.sql import Row, SqlTable
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, Repairable
@@ -124,6 +124,18 @@ class SqlContract:
             for at in range(0, len(changes), together):
                 sink.apply(changes[at : at + together], deadline())
             assert database.shown() == {ITEM: ("refunded", "29.33")}
+
+    def test_a_slow_function_leaves_time_to_write(self, database: Database) -> None:
+        clock = ManualClock()
+
+        def slow(order: Image) -> Row | None:
+            clock.time += 0.5
+            return row_of(order)
+
+        changes = [change(number, None, order(f"{number:05}-1")) for number in range(1, 101)]
+        outcome = database.sink(slow).apply(changes, Deadline(clock, clock.now() + 48))
+        assert 45 <= outcome.applied == len(database.shown()) <= 50
+        assert list(outcome.failures) == changes[outcome.applied :]
 
     def test_a_late_change_brings_no_deleted_item_back(self, database: Database) -> None:
         placed, shipped, removed, _ = life()

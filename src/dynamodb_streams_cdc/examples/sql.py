@@ -33,7 +33,13 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import Change, Image, by_item
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import CdcError, PermanentError, RetryableError
+from dynamodb_streams_cdc.errors import (
+    CdcError,
+    DeadlineExceeded,
+    PermanentError,
+    RetryableError,
+)
+from dynamodb_streams_cdc.guards.preparation import Preparation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, ReadItem, evaluated, purge_horizon
 
 Row = Mapping[str, Any]
@@ -80,16 +86,22 @@ class SqlTable:
         """Write the newest change of each item, or the newest on which `row` does not fail."""
         outcome = Outcome()
         writes: list[tuple[Change, Sequence[Change], Row | None]] = []
+        preparation = Preparation(deadline)
         for group in by_item(changes):
             for position, change in enumerate(group):
                 try:
-                    writes.append((change, group[position + 1 :], self._row(change.new_image)))
+                    preparation.begin()
+                    row = self._row(preparation.new_image(change))
+                    writes.append((change, group[position + 1 :], row))
                     break
-                except RetryableError as error:  # a large image that cannot be read for now
+                except (RetryableError, DeadlineExceeded) as error:
+                    # No time is left for it, or its large image cannot be read for now.
                     outcome.failures |= dict.fromkeys(group[position:], error)
                     break
                 except CdcError as error:
                     outcome.failures[change] = error
+                finally:
+                    change.release_images()
         deadline.check()
         held = self._upsert([(change, row) for change, _, row in writes], deadline.now())
         for change, older, _ in writes:

@@ -26,6 +26,7 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
 )
 from dynamodb_streams_cdc.guards.halves import halves
+from dynamodb_streams_cdc.guards.preparation import Preparation
 from dynamodb_streams_cdc.identity import is_floor
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
@@ -128,7 +129,7 @@ class Aggregation:
             except (RetryableError, DeadlineExceeded) as error:
                 outcome.failures |= {change: error for group in pending for change in group}
                 break
-            steps = list(self._steps(pending, rows, generations, deadline.now(), outcome))
+            steps = list(self._steps(pending, rows, generations, deadline, outcome))
             pending = [
                 group for pack in packs(steps) for group in self._commit(pack, deadline, outcome)
             ]
@@ -331,9 +332,12 @@ class Aggregation:
         groups: Iterable[list[Change]],
         rows: Mapping[str, LedgerRow],
         generations: Generations,
-        now: float,
+        deadline: Deadline,
         outcome: Outcome,
     ) -> Iterator["_Step"]:
+        """Yield the write of each item, in half of the time."""
+        written_at = deadline.now()
+        preparation = Preparation(deadline)
         for group in groups:
             row = rows.get(group[0].item_id)
             for position, change in enumerate(group):
@@ -342,47 +346,46 @@ class Aggregation:
                     outcome.stale += len(group) - position - 1
                     break
                 try:
-                    step = self._step(group, position, row, generations, now)
+                    preparation.begin()
+                    update = self._update(change, row, generations, written_at)
+                    delta = _delta(row, update.after.contribution)
+                except (RetryableError, DeadlineExceeded) as error:
+                    outcome.failures |= dict.fromkeys(group[position:], error)
+                    break
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
-                    yield step
+                    counting = generations.counting(update.after.generation)
+                    yield _Step(group, position, update, spread(delta, counting))
                     break
 
-    def _step(
+    def _update(
         self,
-        group: list[Change],
-        position: int,
+        change: Change,
         row: LedgerRow | None,
         generations: Generations,
-        now: float,
-    ) -> "_Step":
-        change = group[position]
+        written_at: float,
+    ) -> RowUpdate:
         if row is not None:
             row.check()
-        contribution, retained = self._contribution(change)
+        image = change.new_image
+        deleted = image is None
+        retained = deleted and change.expired and self.retains
+        if retained:
+            # Not the stored contribution: it lacks a MODIFY of the same batch.
+            image = change.old_image
         after = LedgerRow(
             item_id=change.item_id,
             version=change.version,
             revision=1 if row is None else row.revision + 1,
-            contribution=contribution,
+            contribution={} if image is None else self._of(image),
             timestamp=change.timestamp,
-            written_at=now,
-            deleted=change.new_image is None,
+            written_at=written_at,
+            deleted=deleted,
             retained=retained,
             generation=generations.new if row is None else row.generation,
         )
-        delta = spread(_delta(row, contribution), generations.counting(after.generation))
-        return _Step(group, position, RowUpdate(row, after), delta)
-
-    def _contribution(self, change: Change) -> tuple[Contribution, bool]:
-        image = change.new_image
-        retained = False
-        if image is None and change.expired and self.expiry is Expiry.KEEP:
-            # Not the stored contribution: it lacks a MODIFY of the same batch.
-            image, retained = change.old_image, True
-        contribution = {} if image is None else self._of(image)
-        return contribution, retained
+        return RowUpdate(row, after)
 
     def _of(self, image: Image) -> Contribution:
         return evaluated(self._checked, image)

@@ -21,7 +21,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
 )
-from dynamodb_streams_cdc.guards.image_requests import ImageRequests
+from dynamodb_streams_cdc.guards.preparation import Preparation
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.comparison import (
     CopyDifference,
@@ -116,13 +116,13 @@ class ChangeLog:
         outcome = Outcome()
         entries: dict[tuple[str, str], tuple[Entry, list[Change]]] = {}
         known = self._known(changes, deadline)
-        requests = ImageRequests(deadline)
+        preparation = Preparation(deadline)
         for change in changes:
             if change.item_id in known and known[change.item_id] > change.version:
                 outcome.stale += 1
                 continue
             try:
-                entry = self._entry(change, requests)
+                entry = self._entry(change, preparation)
             except Exception as error:
                 outcome.failures[change] = error
                 continue
@@ -145,7 +145,7 @@ class ChangeLog:
         newest = self.log.newest(items, deadline) if items else {}
         return {item_id: entry["version"]["S"] for item_id, entry in newest.items()}
 
-    def _entry(self, change: Change, requests: ImageRequests) -> Entry:
+    def _entry(self, change: Change, preparation: Preparation) -> Entry:
         entry = entry_of(change)
         if self.image_store is None:
             return entry
@@ -153,7 +153,8 @@ class ChangeLog:
         if fits(text, change.images):
             return entry
         name = name_of(change.item_id, change.version)
-        requests.make(partial(self.image_store.keep, name, text))
+        preparation.begin()
+        preparation.request(partial(self.image_store.keep, name, text))
         for attribute in ("before", "after", "changed"):
             entry.pop(attribute, None)
         return {**entry, "overflow": {"S": name}}
