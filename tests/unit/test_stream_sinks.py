@@ -18,6 +18,7 @@ from dynamodb_streams_cdc import (
     ChangeLog,
     Contribution,
     Deadline,
+    Expiry,
     Image,
     MissingImage,
     Once,
@@ -47,7 +48,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryLog,
 )
 from lambdas.example_domain.order import contributions, document
-from tests.factories import NOON, ManualClock, change, deadline, order
+from tests.factories import NOON, TTL_IDENTITY, ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -195,6 +196,10 @@ def test_an_older_change_is_written_if_the_newest_is_refused() -> None:
     assert index.search()[ITEM]["status"] == "placed"
 
 
+IMAGES = {"_large_images", "old_image", "new_image"}
+"""Where a change keeps images that were read from elsewhere."""
+
+
 class SlowFunction:
     """A function of the domain that takes half a second, or refuses after it."""
 
@@ -301,13 +306,32 @@ def in_the_log(store: SlowStore, changes: Sequence[Change]) -> list[Change]:
     return [change_from_entry(entry, store) for entry in log.entries.values()]
 
 
-def test_what_was_read_is_written_while_the_store_is_slow() -> None:
-    store, index = SlowStore(), MemoryIndex()
+READERS: dict[str, Callable[[], Sink]] = {
+    "aggregation": lambda: Aggregation(MemoryLedger(), contributions),
+    "search": lambda: Search(MemoryIndex(), document),
+}
+
+
+@pytest.mark.parametrize("sink", READERS)
+def test_what_was_read_is_written_while_the_store_is_slow(sink: str) -> None:
+    store = SlowStore()
     changes = in_the_log(store, [*map(large, range(1, 41)), small(50)])
     store.seconds = 1.0
-    outcome = Search(index, document).apply(changes, store.deadline)
-    assert 20 <= len(index.documents) == outcome.applied <= 30
+    outcome = READERS[sink]().apply(changes, store.deadline)
+    assert 20 <= outcome.applied <= 30
     assert list(outcome.failures) == changes[outcome.applied :]
+
+
+@pytest.mark.parametrize("sink", READERS)
+def test_a_store_that_is_out_is_asked_once(sink: str) -> None:
+    """A batch of 100 would ask for ten minutes. The older change of an item waits as well."""
+    store, noted = SlowStore(), order("00002-1", note="x" * ENTRY_CHARACTERS)
+    newer = change(4, order("00002-1"), noted)
+    changes = in_the_log(store, [large(1), small(2), small(3), newer])
+    store.seconds, store.is_out, store.requests = 5.0, True, 0
+    outcome = READERS[sink]().apply(changes, store.deadline)
+    assert (outcome.applied, store.requests) == (1, 1)
+    assert outcome.failures.keys() == {changes[0], changes[1], changes[3]}
 
 
 def test_large_images_are_held_one_at_a_time() -> None:
@@ -316,12 +340,23 @@ def test_large_images_are_held_one_at_a_time() -> None:
     store.requests = 0
     handlers, seen = ChangeHandlers(), []
     handlers.on_insert(lambda change: seen.append(change.new_image))
-    for sink in (Search(MemoryIndex(), document), handlers):
+    for sink in (*(make() for make in READERS.values()), handlers):
         assert sink.apply(changes, deadline()).applied == 2
-        assert not [n for each in changes for n in vars(each) if n.endswith("_images")]
-        assert not [each for each in changes if "new_image" in vars(each)]
-    assert (store.requests, len(seen)) == (4, 2)
+        assert not [n for each in changes for n in vars(each) if n in IMAGES]
+    assert (store.requests, len(seen)) == (6, 2)
     assert changes[0].new_image == large(1).new_image, "it is read again"
+
+
+def test_the_image_of_a_kept_expiry_is_read_once() -> None:
+    store, ledger = SlowStore(), MemoryLedger()
+    noted = order(note="x" * ENTRY_CHARACTERS)
+    [expired] = in_the_log(store, [change(2, noted, None, userIdentity=TTL_IDENTITY)])
+    store.requests = 0
+    sink = Aggregation(ledger, contributions, Expiry.KEEP)
+    assert sink.apply([expired], deadline()).applied == 1
+    assert ledger.rows[expired.item_id].retained
+    assert store.requests == 1
+    assert not IMAGES & vars(expired).keys()
 
 
 def test_one_and_true_are_two_values() -> None:

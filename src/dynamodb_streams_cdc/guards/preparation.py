@@ -59,3 +59,9 @@ class Preparation:
         if change.image_loader is None:
             return change.new_image
         return self.request(lambda: change.new_image)
+
+    def old_image(self, change: Change) -> Image | None:
+        """Return the item before a change, by a request if it is kept elsewhere."""
+        if change.image_loader is None:
+            return change.old_image
+        return self.request(lambda: change.old_image)

@@ -335,7 +335,10 @@ class Aggregation:
         deadline: Deadline,
         outcome: Outcome,
     ) -> Iterator["_Step"]:
-        """Yield the write of each item, in half of the time."""
+        """Yield the write of each item; see `Preparation`.
+
+        Images that are kept elsewhere are held one at a time.
+        """
         written_at = deadline.now()
         preparation = Preparation(deadline)
         for group in groups:
@@ -347,7 +350,7 @@ class Aggregation:
                     break
                 try:
                     preparation.begin()
-                    update = self._update(change, row, generations, written_at)
+                    update = self._update(change, row, generations, written_at, preparation)
                     delta = _delta(row, update.after.contribution)
                 except (RetryableError, DeadlineExceeded) as error:
                     outcome.failures |= dict.fromkeys(group[position:], error)
@@ -358,6 +361,8 @@ class Aggregation:
                     counting = generations.counting(update.after.generation)
                     yield _Step(group, position, update, spread(delta, counting))
                     break
+                finally:
+                    change.release_images()
 
     def _update(
         self,
@@ -365,15 +370,16 @@ class Aggregation:
         row: LedgerRow | None,
         generations: Generations,
         written_at: float,
+        preparation: Preparation,
     ) -> RowUpdate:
         if row is not None:
             row.check()
-        image = change.new_image
+        image = preparation.new_image(change)
         deleted = image is None
         retained = deleted and change.expired and self.retains
         if retained:
             # Not the stored contribution: it lacks a MODIFY of the same batch.
-            image = change.old_image
+            image = preparation.old_image(change)
         after = LedgerRow(
             item_id=change.item_id,
             version=change.version,
