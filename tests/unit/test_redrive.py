@@ -422,6 +422,37 @@ class TestChunks:
         assert [failure.position for failure in result.failures] == [0, 4]
         assert pipeline.indexed() == dict.fromkeys(map(item, (2, 3, 4)), "placed")
 
+    @pytest.mark.parametrize(
+        ("most", "status", "sizes"),
+        [
+            (2, ARCHIVED, [5, 3, 2, 1, 2]),
+            (1, ARCHIVED, [5, 3, 2, 1, 1, 1, 2, 1, 1]),
+            (0, WAITING, [5, 3, 2, 1]),
+        ],
+    )
+    def test_records_of_which_none_has_time_are_halved(
+        self, pipeline: FakePipeline, most: int, status: RedriveStatus, sizes: list[int]
+    ) -> None:
+        records = [placed(n, n) for n in range(1, 6)]
+        for customer in range(1, 6):
+            pipeline.write(customer, "placed")
+        pipeline.store.deliver(BATCH, given_up(records))
+
+        def few_at_a_time(event: Mapping[str, Any]) -> Any:
+            if len(event["Records"]) > most:
+                late = [
+                    failed(position, reason=DeadlineExceeded.__name__, retryable=True)
+                    for position in range(len(event["Records"]))
+                ]
+                return answer(late)
+            processor = pipeline.processor("search")
+            return processor(json.loads(json.dumps(event)), pipeline.context("search"))
+
+        pipeline.answers["search"] = few_at_a_time
+        result = one(pipeline)
+        assert (result.status, result.applied) == (status, 5 if most else 0)
+        assert [len(replay) for replay in replays(pipeline)] == sizes
+
     def test_a_waiting_chunk_ends_the_dead_letter(
         self, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
     ) -> None:

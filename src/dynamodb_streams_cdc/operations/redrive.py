@@ -5,8 +5,9 @@
 
 A dead letter is archived when all its records are done. If records of a batch fail again, each
 first gets a dead letter of its own; a dead letter of one record that fails again stays. If the sink
-or the function is not healthy, the dead letter waits. If a healthy function raises or times out, it
-gets one half of the records and then the other, down to the record at fault.
+or the function is not healthy, the dead letter waits. If a healthy function raises, times out or
+has no time for any record, it gets one half of the records and then the other, down to the record
+at fault.
 
 A redrive can be stopped at any moment, run again, and run concurrently: versions make replays
 harmless, the key of a record's own dead letter is written once, and a dead letter is deleted only
@@ -31,7 +32,8 @@ from dynamodb_streams_cdc.control.functions import (
 )
 from dynamodb_streams_cdc.control.items import HeldState
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
-from dynamodb_streams_cdc.guards.halves import in_halves
+from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.guards.halves import halves, in_halves
 from dynamodb_streams_cdc.lambda_types import AnyRecord
 from dynamodb_streams_cdc.names import ARCHIVE, Operation
 from dynamodb_streams_cdc.operations.dead_letter_store import (
@@ -257,11 +259,21 @@ class Redrive:
     def _replay_until_stuck(
         self, dead_letter: ReadableDeadLetter, positions: Sequence[int]
     ) -> ReplayResult:
-        """Replay records, and the retryable ones again while they become fewer."""
+        """Replay records, and the retryable ones again while they become fewer.
+
+        Of records that all had no time, each half has as much: the first one is replayed, and the
+        second one if the first is done.
+        """
         total, pending = ReplayResult(), positions
         while True:
             found = self._replay_in_halves(dead_letter, pending)
             again = [failure.position for failure in found.failures if failure.retryable]
+            if len(again) == len(pending) > 1 and all(map(_had_no_time, found.failures)):
+                for half in halves(pending):
+                    total += self._replay_until_stuck(dead_letter, half)
+                    if any(failure.retryable for failure in total.failures):
+                        break
+                return total
             if not again or len(again) == len(pending):
                 return total + found
             final = tuple(failure for failure in found.failures if not failure.retryable)
@@ -314,6 +326,10 @@ def _chunks(records: Sequence[AnyRecord]) -> Iterator[Sequence[int]]:
         chunk.append(position)
         size += length
     yield chunk
+
+
+def _had_no_time(failure: RecordFailure) -> bool:
+    return failure.reason == DeadlineExceeded.__name__
 
 
 def _too_much(
