@@ -15,7 +15,8 @@ The action on a failed change depends on the failure, never on the change's plac
     source       all records share a malformed field that the stream fills, or the stream does not
                  carry an image that the sink needs: reported, no dead letters (see `source_fault`)
     killed       the function dies on a record that is alone in its batch and older than 15 minutes:
-                 a dead letter after three such deaths (see `attempts`)
+                 a dead letter after three such deaths (see `attempts`). If it dies on many records
+                 in an hour, the code is at fault, and the others are tried again
     no time      work stops; the first change that was not tried is reported
 
 A failure is reported by the *sequence number* of the earliest record that is not done. Lambda
@@ -53,6 +54,7 @@ from dynamodb_streams_cdc.errors import (
 )
 from dynamodb_streams_cdc.guards.attempts import (
     MOST_DEATHS,
+    MOST_IN_AN_HOUR,
     Attempts,
     FunctionDied,
     Suspect,
@@ -226,14 +228,10 @@ class _Batch:
     def run(self) -> BatchResponse:
         deaths = self.suspect.begin()
         pending = self._read()
-        if deaths >= MOST_DEATHS and pending:
+        is_over = True
+        if deaths >= MOST_DEATHS and pending and not self._dies_of_everything(deaths):
             message = f"the function died {deaths} times on this record: memory, crash or time"
-            killer, error = pending.pop(), FunctionDied(message)
-            if self.suspect.dies_of_everything():
-                self.failed[0] = error
-                self.counts.breaker_open = 1
-            else:
-                self._give_up(0, killer, error)
+            is_over = self._give_up(0, pending.pop(), FunctionDied(message))
         attempt = 0
         while pending:
             outcome = self._apply(pending)
@@ -247,9 +245,28 @@ class _Batch:
                 break
             attempt += waiting
             pending = retry
-        if deaths < MOST_DEATHS or not self.failed:
+        if is_over:
             self.suspect.end()
         return self._respond()
+
+    def _dies_of_everything(self, deaths: int) -> bool:
+        """Return whether the function dies on many records; the record is tried again then.
+
+        A hold would go on after the fix. The attempt may be the next death, so the metric is
+        published before it.
+        """
+        if not self.suspect.dies_of_everything():
+            return False
+        logger.error(
+            "the breaker is open: the function dies on many records, on this one %d times. That is "
+            "the code or its memory, not the records: beyond %d in an hour none becomes a dead "
+            "letter, and this one is tried again",
+            deaths,
+            MOST_IN_AN_HOUR,
+            extra=LogEvent.BREAKER_OPEN.fields(reason=FunctionDied.__name__),
+        )
+        self.processor.metrics.emit(Counts(breaker_open=1))
+        return True
 
     def _suspect_name(self) -> str | None:
         """Return the name of a record that may have killed the function, in a batch of its own."""

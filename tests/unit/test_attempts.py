@@ -150,18 +150,40 @@ def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
     assert attempts.begun == {}
 
 
-def test_a_function_that_dies_of_everything_is_held() -> None:
+def test_a_function_that_dies_of_everything_goes_on_once_fixed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """A deployed bug that kills it on each record makes ten dead letters an hour, and an alarm."""
-    attempts, dead_letters, clock = MemoryAttempts(), MemoryDeadLetters(), ManualClock(OLD)
-    held = []
-    for number in range(1, 41):
-        attempts.begun[f"search/{sequence_number(placed(number))}"] = MOST_DEATHS
-        processor = Processor(
-            "search", SOURCE, Deadly(), dead_letters, clock=clock, attempts=attempts
-        )
-        held += processor({"Records": [placed(number)]}, FakeContext(clock))["batchItemFailures"]
+    attempts, dead_letters = MemoryAttempts(), MemoryDeadLetters()
+    numbers = range(1, 41)
+    killed = []
+    for number in numbers:
+        attempts.begun[f"orders/{sequence_number(placed(number))}"] = MOST_DEATHS
+        bug = Bench(Deadly(f"{number:05}"), OLD, dead_letters=dead_letters)
+        bug.options = {"attempts": attempts}
+        try:
+            assert bug.place([number]) == []
+        except ProcessKilled:
+            killed.append(number)
+            assert [counts.breaker_open for counts in bug.counts] == [1]
     assert len(dead_letters.dead_letters) == MOST_IN_AN_HOUR
-    assert len(held) == 40 - MOST_IN_AN_HOUR
+    assert killed == [*numbers][MOST_IN_AN_HOUR:]
+    assert caplog.text.count("the breaker is open") == len(killed)
+    fixed = Deadly()
+    for number in killed:
+        assert deliver(fixed, attempts, dead_letters, number) == []
+    assert fixed.applied == [f"{number:05}" for number in killed]
+    assert attempts.begun.keys() == {hour_of("orders", OLD)}
+    assert len(dead_letters.dead_letters) == MOST_IN_AN_HOUR
+
+
+def test_a_hold_ends_though_the_sink_is_down_at_first() -> None:
+    """The attempt is survived, whatever its result: the record is no longer a suspect."""
+    full = {NAME: MOST_DEATHS, hour_of("orders", OLD): MOST_IN_AN_HOUR}
+    attempts, dead_letters = MemoryAttempts(full), MemoryDeadLetters()
+    down = Deadly("00001", error=RetryableError("down"))
+    assert deliver(down, attempts, dead_letters) == [NUMBER]
+    assert (NAME in attempts.begun, dead_letters.dead_letters) == (False, {})
 
 
 def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:

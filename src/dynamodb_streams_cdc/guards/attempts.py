@@ -8,6 +8,10 @@ So the attempt is counted *before* it is made, and the count is cleared after it
 success. The attempts that are left are those that killed the process. Only a suspect is counted: a
 record that is alone in its batch, as a halved batch leaves it, and older than 15 minutes. Healthy
 traffic costs no request.
+
+A deployed bug may kill the function on every record. So a few records become dead letters in an
+hour, and the others are tried as before: each attempt kills the function, until the fix is
+deployed.
 """
 
 import logging
@@ -28,8 +32,8 @@ MOST_DEATHS = 3
 """Attempts without an end after which a record becomes a dead letter."""
 
 MOST_IN_AN_HOUR = 10
-"""Records of a processor that become dead letters in an hour because the function died on them. A
-deployed bug that kills the function on every record opens the breaker instead."""
+"""Records of a processor that become dead letters in an hour because the function died on them.
+Further ones are tried again at each delivery: the code is at fault, or the function's memory."""
 
 END_SECONDS = 7.0
 """Seconds that must be left to clear a count: for a request that hangs, and the response."""
