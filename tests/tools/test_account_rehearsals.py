@@ -1,6 +1,7 @@
 """The refusals, skips and clean-ups of e2e and the upgrade rehearsal; CI runs them whole."""
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -93,6 +94,21 @@ class TestE2e:
         said = capsys.readouterr().out
         assert "which has profile production, is protected from that" in said
         assert f"repeat with CONFIRM={ACCOUNT}" in said
+
+    def test_the_table_of_another_program_is_refused(
+        self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arn = f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/Shop"
+        stream = f"{arn}/stream/2026-01-01T00:00:00.000"
+        existing = json.dumps({"orders": {"arn": arn, "stream_arn": stream, "canary": True}})
+        monkeypatch.setenv("CDK_OPTIONS", f"-c 'source_tables={existing}'")
+        monkeypatch.setenv("CONFIRM", ACCOUNT)
+        assert e2e.main(["sandbox"]) == 1
+        assert (
+            "environment sandbox follows the table Shop of another program: choose an environment "
+            "without source_tables." in " ".join(capsys.readouterr().out.split())
+        )
+        assert aws.calls == []
 
     def test_a_region_that_is_bootstrapped_is_left_as_it_is(
         self, aws: FakeAws, account: Account, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from local.console import DemoConsole
+from local.declaration import TABLES
 from local.workload.poison import Poison
 from local.workload.stories import ItemStory
 from local.workload.traffic import Writer, Written
@@ -22,7 +23,7 @@ from tools.account import deploy, destroy, inventory
 from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
-from tools.account.settings import deployable, names_of
+from tools.account.settings import deployable, names_of, settings_of
 from tools.account.steps import (
     exit_status,
     expect_equal,
@@ -162,10 +163,22 @@ def rehearse(environment: str, options: str, console: DemoConsole) -> None:
             "protected from that: choose sandbox."
         )
         raise AccountError(message)
+    _refuse_existing_tables(environment, options)
     account = sign_in(options)
     confirm(account, _EFFECT.format(environment))
     place = in_account(account, names, options)
     Rehearsal(place, console, lambda: deploy.look(account, environment, options)).run()
+
+
+def _refuse_existing_tables(environment: str, options: str) -> None:
+    followed = settings_of(environment, options, TABLES).source_tables.values()
+    if followed:
+        names = " and ".join(f"the table {each.arn.rpartition('/')[2]}" for each in followed)
+        message = (
+            f"e2e writes sample items, and environment {environment} follows {names} of "
+            "another program: choose an environment without source_tables."
+        )
+        raise AccountError(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
