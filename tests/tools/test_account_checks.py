@@ -27,7 +27,6 @@ def wanted(**changes: Any) -> Wanted:
         "names": Naming(name="sandbox", profile="sandbox"),
         "account": ACCOUNT,
         "region": REGION,
-        "keeps_data": False,
         "lanes": 6,
         "mappings": 3,
         "engine": ENGINE,
@@ -88,25 +87,42 @@ def test_a_new_account_s_concurrency_of_ten_is_named(fresh: FakeAws, account: Ac
 class TestLogPolicies:
     """An account has ten resource policies of CloudWatch Logs in a Region."""
 
-    def test_ten_in_use_leave_none_for_production(self, fresh: FakeAws, account: Account) -> None:
+    def test_ten_in_use_leave_none_for_a_domain_with_logs(
+        self, fresh: FakeAws, account: Account
+    ) -> None:
         fresh.log_policies = [f"policy-{number}" for number in range(10)]
-        [finding] = found(account, "log policies", keeps_data=True)
+        [finding] = found(account, "log policies", publishes_logs=True)
         assert finding.level == "blocking"
         assert "10 of 10" in finding.sentence
         assert "aws logs delete-resource-policy" in finding.sentence
         [finding] = found(account, "log policies")
-        assert finding.level == "warning"
+        assert finding.level == "ok"
 
     def test_one_of_ours_among_them_is_used_again(self, fresh: FakeAws, account: Account) -> None:
         others = [f"policy-{number}" for number in range(9)]
-        fresh.log_policies = [*others, "cdcsandboxsearchLogAccess1234"]
-        [finding] = found(account, "log policies", keeps_data=True)
+        fresh.log_policies = [*others, "cdcsandboxsearchlogsLogAccess1234"]
+        [finding] = found(account, "log policies", publishes_logs=True)
         assert finding.level == "ok"
+        fresh.log_policies = [*others, "cdcsandbox2searchlogsLogAccess1234"]
+        [finding] = found(account, "log policies", publishes_logs=True)
+        assert finding.level == "blocking"
 
-    def test_an_existing_domain_needs_none(self, fresh: FakeAws, account: Account) -> None:
-        fresh.log_policies = [f"policy-{number}" for number in range(10)]
-        [finding] = found(account, "log policies", keeps_data=True, instance_types=())
-        assert finding.level == "ok"
+    @pytest.mark.parametrize(
+        ("environment", "options", "publishes"),
+        [
+            ("production", "", True),
+            ("production", "-c search_logs=false", False),
+            ("production", "-c search_url=https://search-o-a.eu-west-1.es.amazonaws.com", False),
+            ("sandbox", "", False),
+            ("sandbox", "-c search_logs=true", True),
+        ],
+    )
+    def test_the_settings_say_whether_the_domain_has_logs(
+        self, account: Account, environment: str, options: str, publishes: bool
+    ) -> None:
+        receiver = "-c alarms=none " if environment == "production" else ""
+        settings = settings_of(environment, receiver + options, TABLES)
+        assert wanted_of(account, settings, TABLES).publishes_logs is publishes
 
 
 class TestSearchDomain:
@@ -355,7 +371,6 @@ def test_the_settings_are_those_of_the_deploy(account: Account) -> None:
     )
     assert seen.domain == ("orders", "eu-central-1")
     assert seen.instance_types == ()
-    assert seen.keeps_data
     made = load({"environment": "production", "alarms": "none"})
     types = ("r7g.large.search", "m7g.medium.search")
     assert wanted_of(account, made, TABLES).instance_types == types

@@ -42,7 +42,6 @@ class Wanted:
     """Names of the environment, of its stacks, and its profile."""
     account: str
     region: str
-    keeps_data: bool
     lanes: int
     """Invocations at once for a shard, of all mappings: the sum of `parallelization_factor`."""
     mappings: int
@@ -52,6 +51,8 @@ class Wanted:
     instance_types: tuple[str, ...] = ()
     """Of the domain's nodes; none where the environment uses an existing domain."""
     zones: int = 1
+    publishes_logs: bool = False
+    """Whether the environment's own domain publishes logs, which needs a resource policy."""
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
     domain_account: str | None = None
@@ -187,20 +188,16 @@ def log_policies(names: Sequence[str], wanted: Wanted) -> list[Finding]:
     """`names` are the resource policies of CloudWatch Logs in the Region."""
     said = f"{len(names)} of {LOG_POLICIES_IN_A_REGION} resource policies of CloudWatch Logs"
     full = len(names) >= LOG_POLICIES_IN_A_REGION
-    ours = wanted.prefix.replace("-", "")
-    makes_one = bool(wanted.instance_types) and not any(
-        name.replace("-", "").lower().startswith(ours) for name in names
-    )
-    if not (full and makes_one):
+    ours = f"{wanted.prefix}search".replace("-", "")
+    is_there = any(name.replace("-", "").lower().startswith(ours) for name in names)
+    if not (full and wanted.publishes_logs) or is_there:
         return [Finding("log policies", "ok", f"{said} are in use.")]
-    # Only in an environment that keeps its data does the domain always publish logs.
-    level: Level = "blocking" if wanted.keeps_data else "warning"
     sentence = (
         f"{said} are in use, and a domain that publishes logs needs one more: merge or delete one "
         "(`aws logs describe-resource-policies`, `aws logs delete-resource-policy --policy-name "
-        "NAME`)."
+        "NAME`), or set search_logs to false."
     )
-    return [Finding("log policies", level, sentence)]
+    return [Finding("log policies", "blocking", sentence)]
 
 
 @dataclass(frozen=True)

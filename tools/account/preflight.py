@@ -55,7 +55,6 @@ def wanted_of(
         names=environment,
         account=account.number,
         region=account.region,
-        keeps_data=environment.keeps_data,
         snap_start=environment.snap_start,
         tracing=environment.tracing,
         qualifier=qualifier,
@@ -64,6 +63,7 @@ def wanted_of(
         engine=ENGINE,
         instance_types=tuple(dict.fromkeys(each for each in types if each)),
         zones=cluster.zones if cluster else 1,
+        publishes_logs=bool(cluster and cluster.publishes_logs),
         domain=(domain.name, domain.region) if domain else None,
         domain_account=domain.arn.split(":")[4] if domain and domain.arn else None,
         source_tables=tuple(
