@@ -19,8 +19,7 @@ from lambdas.example_domain import TABLES
 from stacks import environments
 from stacks.application import add_stacks
 from tools import alarms_page, costs, functions_page, permissions
-
-ROOT = Path(__file__).parent.parent
+from tools.example_context import CONTEXT
 
 
 def synthesised(name: str, folder: Path, **settings: str) -> Mapping[str, Mapping[str, Any]]:
@@ -28,8 +27,7 @@ def synthesised(name: str, folder: Path, **settings: str) -> Mapping[str, Mappin
     code = folder / "code"
     code.mkdir(exist_ok=True)
     (code / "stand_in.py").touch()
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"environment": name, "alarm_email": "on-call@example.com", **settings}
+    context = {**CONTEXT, "environment": name, "alarm_email": "on-call@example.com", **settings}
     out = folder / ("more" if settings else name)
     app = App(context=context, outdir=str(out))
     environment = environments.load(app.node.get_all_context())

@@ -11,7 +11,8 @@ from moto import mock_aws
 from lambdas.example_domain import TABLES
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3, uuid
 from tools.account import __main__ as command
-from tools.account import cdk, deploy
+from tools.account import cdk, deploy, settings
+from tools.example_context import CONTEXT
 
 BOOTSTRAPPED = {"/cdk-bootstrap/hnb659fds/version": "30"}
 VARIABLES = {
@@ -31,7 +32,8 @@ def account() -> Iterator[FakeAws]:
             patched.delenv(name, raising=False)
         for name, value in VARIABLES.items():
             patched.setenv(name, value)
-        # Also where lambdas/domain has another domain.
+        # A fork has settings and tables of its own in cdk.json and lambdas/domain.
+        patched.setattr(settings, "_project", lambda: CONTEXT)
         patched.setattr(deploy, "TABLES", TABLES)
         yield FakeAws().installed(patched)
 

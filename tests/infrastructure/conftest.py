@@ -1,7 +1,6 @@
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,15 +9,10 @@ from lambdas.example_domain import TABLES as EXAMPLE
 from stacks import environments
 from tests.infrastructure.templates import Assembly
 from tests.lambdas.conftest import with_notifications
+from tools.example_context import CONTEXT
 from tools.permissions import EVERYTHING as EVERYTHING
 
 ROOT = Path(__file__).parents[2]
-CONTEXT: Mapping[str, Any] = {
-    **json.loads((ROOT / "cdk.json").read_text())["context"],
-    # A fork has settings of its own.
-    "environments": {"sandbox": {}, "production": {}, "local": {}},
-}
-
 Synthesise = Callable[..., Assembly]
 KEY = EVERYTHING["kms_key_arn"]
 SUBNETS = tuple(EVERYTHING["subnet_ids"].split(", "))

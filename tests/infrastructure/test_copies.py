@@ -9,8 +9,9 @@ import pytest
 from lambdas.example_domain import TABLES
 from stacks.environments import Environment, SettingsError, load, names
 from stacks.settings.names import Naming
-from tests.infrastructure.conftest import CONTEXT, Synthesise
+from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, environment_of, of_type, processors
+from tools.example_context import CONTEXT
 
 STAGING = {"environment": "staging", "profile": "production", "alarms": "none"}
 

@@ -13,7 +13,7 @@ from stacks.endpoints import ManagedDomain
 from stacks.environments import DEFAULTS, SettingsError, load
 from stacks.settings.general import RETENTION_DAYS
 from stacks.settings.names import PROFILES
-from tests.infrastructure.conftest import CONTEXT, ROOT, Synthesise
+from tests.infrastructure.conftest import ROOT, Synthesise
 from tests.infrastructure.templates import (
     Assembly,
     environment_of,
@@ -23,6 +23,7 @@ from tests.infrastructure.templates import (
     processors,
     statements,
 )
+from tools.example_context import CONTEXT
 
 ARN = "arn:aws:es:eu-west-1:123456789012:domain/my-domain"
 HOLDS_DATA = (

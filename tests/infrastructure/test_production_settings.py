@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from stacks.environments import SettingsError, load
-from tests.infrastructure.conftest import CONTEXT, EVERYTHING, KEY, SUBNETS, Synthesise
+from tests.infrastructure.conftest import EVERYTHING, KEY, SUBNETS, Synthesise
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.policies import Request, decide
 from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only, processors
 from tests.lambdas.conftest import with_notifications, without_documents
+from tools.example_context import CONTEXT
 
 VPC = {
     "vpc_id": "vpc-0123456789abcdef0",

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from stacks.environments import SettingsError, load
-from tests.infrastructure.conftest import CONTEXT, Synthesise
+from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, of_type, only, processors
+from tools.example_context import CONTEXT
 
 
 @pytest.fixture(scope="module")

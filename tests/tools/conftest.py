@@ -9,11 +9,12 @@ from typing import TypeAlias
 import pytest
 from moto import mock_aws
 
-from tests.infrastructure.conftest import CONTEXT
+from lambdas.example_domain import TABLES
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws
 from tools.account import __main__ as command
-from tools.account import cdk, settings
+from tools.account import cdk, deploy, settings
 from tools.account.identity import Account, sign_in
+from tools.example_context import CONTEXT
 
 
 @pytest.fixture
@@ -64,9 +65,10 @@ def signed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def settings_of_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+def example(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork has settings and tables of its own in cdk.json and lambdas/domain."""
     monkeypatch.setattr(settings, "_project", lambda: CONTEXT)
+    monkeypatch.setattr(deploy, "TABLES", TABLES)
 
 
 @dataclass

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.conftest import CONTEXT
 from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Cdk, Make
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
 from tools.account import cdk, deploy, settings
 from tools.account.identity import Account, AccountError, sign_in
+from tools.example_context import CONTEXT
 
 ALARMS = "-c alarms=none"
 

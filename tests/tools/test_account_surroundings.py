@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.domain import TABLES
+from lambdas.example_domain import TABLES
 from stacks.environments import load
 from tests.lambdas.conftest import with_notifications
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3

@@ -13,9 +13,10 @@ from typing import Any
 
 from lambdas.example_domain import TABLES
 from stacks.environments import load
-from tests.infrastructure.conftest import CONTEXT, Synthesise
+from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, of_type
 from tests.lambdas.conftest import without_documents
+from tools.example_context import CONTEXT
 
 TABLE = "AWS::DynamoDB::GlobalTable"
 

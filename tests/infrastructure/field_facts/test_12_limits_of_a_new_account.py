@@ -11,7 +11,7 @@ import pytest
 
 from stacks.environments import DEFAULTS, Environment, SettingsError, load
 from stacks.settings.names import PROFILES
-from tests.infrastructure.conftest import CONTEXT
+from tools.example_context import CONTEXT
 
 
 @pytest.mark.parametrize("name", PROFILES)
