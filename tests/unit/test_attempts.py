@@ -178,7 +178,7 @@ def test_a_function_that_dies_of_everything_goes_on_once_fixed(
 
 
 def test_a_hold_ends_though_the_sink_is_down_at_first() -> None:
-    """The attempt is survived, whatever its result: the record is no longer a suspect."""
+    """The attempt is survived, with any result: the record is no longer a suspect."""
     full = {NAME: MOST_DEATHS, hour_of("orders", OLD): MOST_IN_AN_HOUR}
     attempts, dead_letters = MemoryAttempts(full), MemoryDeadLetters()
     down = Deadly("00001", error=RetryableError("down"))
