@@ -230,8 +230,7 @@ class _Batch:
         pending = self._read()
         is_over = True
         if deaths >= MOST_DEATHS and pending and not self._dies_of_everything(deaths):
-            message = f"the function died {deaths} times on this record: memory, crash or time"
-            is_over = self._give_up(0, pending.pop(), FunctionDied(message))
+            is_over = self._give_up_killer(deaths, pending.pop())
         attempt = 0
         while pending:
             outcome = self._apply(pending)
@@ -267,6 +266,14 @@ class _Batch:
         )
         self.processor.metrics.emit(Counts(breaker_open=1))
         return True
+
+    def _give_up_killer(self, deaths: int, change: Change) -> bool:
+        """Write a dead letter of a record that kills the function, and count it; see `_give_up`."""
+        message = f"the function died {deaths} times on this record: memory, crash or time"
+        is_written = self._give_up(0, change, FunctionDied(message))
+        if is_written:
+            self.suspect.gave_up()
+        return is_written
 
     def _suspect_name(self) -> str | None:
         """Return the name of a record that may have killed the function, in a batch of its own."""

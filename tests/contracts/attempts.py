@@ -18,6 +18,13 @@ class AttemptsContract:
         assert attempts.begin("search/1", NOON) == 0
         assert attempts.begin("search/2", NOON) == 1
 
+    def test_a_count_is_read_without_an_attempt(self, attempts: Attempts) -> None:
+        assert attempts.read("search/1", NOON) == 0
+        attempts.begin("search/1", NOON)
+        attempts.begin("search/1", NOON)
+        assert [attempts.read("search/1", NOON) for _ in range(2)] == [2, 2]
+        assert attempts.begin("search/1", NOON) == 2
+
     def test_what_never_began_can_end(self, attempts: Attempts) -> None:
         attempts.end("search/1", NOON)
         assert attempts.begin("search/1", NOON) == 0

@@ -109,6 +109,9 @@ class Broken:
     def end(self, name: str, now: float) -> None:
         raise RetryableError(name)
 
+    def read(self, name: str, now: float) -> int:
+        raise RetryableError(name)
+
 
 def test_a_count_that_fails_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
     sink = Deadly()
@@ -173,7 +176,7 @@ def test_a_function_that_dies_of_everything_goes_on_once_fixed(
     for number in killed:
         assert deliver(fixed, attempts, dead_letters, number) == []
     assert fixed.applied == [f"{number:05}" for number in killed]
-    assert attempts.begun.keys() == {hour_of("orders", OLD)}
+    assert attempts.begun == {hour_of("orders", OLD): MOST_IN_AN_HOUR}
     assert len(dead_letters.dead_letters) == MOST_IN_AN_HOUR
 
 
@@ -186,16 +189,27 @@ def test_a_hold_ends_though_the_sink_is_down_at_first() -> None:
     assert (NAME in attempts.begun, dead_letters.dead_letters) == (False, {})
 
 
-def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:
-    class NoBucket:
-        def write(self, dead_letter: Any) -> bool:
-            raise RetryableError
+class NoBucket(MemoryDeadLetters):
+    """Dead letters that cannot be written for a while."""
 
-    attempts, sink = MemoryAttempts({NAME: MOST_DEATHS}), Deadly("00001")
-    assert deliver(sink, attempts, NoBucket()) == [NUMBER]
-    dead_letters = MemoryDeadLetters()
+    is_out = True
+
+    def write(self, dead_letter: Any) -> bool:
+        if self.is_out:
+            raise RetryableError
+        return super().write(dead_letter)
+
+
+def test_a_dead_letter_that_is_not_written_keeps_the_count() -> None:
+    """Nor does it count for the hour, at each delivery: the record alone would open the breaker."""
+    attempts, sink, dead_letters = MemoryAttempts({NAME: MOST_DEATHS}), Deadly("00001"), NoBucket()
+    for _ in range(MOST_IN_AN_HOUR + 2):
+        assert deliver(sink, attempts, dead_letters) == [NUMBER]
+    assert attempts.begun.keys() == {NAME}
+    dead_letters.is_out = False
     assert deliver(sink, attempts, dead_letters) == []
     assert len(dead_letters.dead_letters) == 1
+    assert attempts.begun == {hour_of("orders", OLD): 1}
 
 
 def test_a_shard_goes_on_behind_the_record_that_kills() -> None:

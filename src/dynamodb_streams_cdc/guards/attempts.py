@@ -70,6 +70,13 @@ class Attempts(Protocol):
             RetryableError: they cannot be forgotten at the moment.
         """
 
+    def read(self, name: str, now: float) -> int:
+        """Return how many attempts began and did not end; count none.
+
+        Raises:
+            RetryableError: it cannot be read at the moment.
+        """
+
 
 def name_of(processor: str, record: AnyRecord) -> str | None:
     """Return the name under which a processor's attempts at a record are counted.
@@ -124,14 +131,23 @@ class Suspect:
             self._clear(self.store, self.name)
 
     def dies_of_everything(self) -> bool:
-        """Count a record that becomes a dead letter; return whether too many do in this hour."""
+        """Return whether too many records became dead letters in this hour; True if unknown."""
         assert self.store is not None
         now = self.deadline.now()
         try:
-            return self.store.begin(hour_of(self.processor, now), now) >= MOST_IN_AN_HOUR
+            return self.store.read(hour_of(self.processor, now), now) >= MOST_IN_AN_HOUR
         except Exception as error:
             self._uncounted(error)
             return True
+
+    def gave_up(self) -> None:
+        """Count a record that has become a dead letter in this hour."""
+        assert self.store is not None
+        now = self.deadline.now()
+        try:
+            self.store.begin(hour_of(self.processor, now), now)
+        except Exception as error:
+            self._uncounted(error)
 
     def _clear(self, store: Attempts, name: str) -> None:
         self.survived.add(name)

@@ -29,15 +29,7 @@ class DynamoDbAttempts:
 
     def begin(self, name: str, now: float) -> int:
         """Count an attempt; return how many began before and did not end."""
-        with translated():
-            response = self.client().update_item(
-                TableName=self.table,
-                Key={IDEMPOTENCY_KEY: {"S": ATTEMPT + name}},
-                UpdateExpression="ADD attempts :one SET expires_at = :expires_at",
-                ExpressionAttributeValues={":one": {"N": "1"}, ":expires_at": _expiry(now)},
-                ReturnValues="UPDATED_NEW",
-            )
-        return int(response["Attributes"]["attempts"]["N"]) - 1
+        return self._add(1, name, now) - 1
 
     def end(self, name: str, now: float) -> None:
         """Set the count to zero, which takes no other permission."""
@@ -48,6 +40,24 @@ class DynamoDbAttempts:
                 UpdateExpression="SET attempts = :none, expires_at = :expires_at",
                 ExpressionAttributeValues={":none": {"N": "0"}, ":expires_at": _expiry(now)},
             )
+
+    def read(self, name: str, now: float) -> int:
+        """Return how many attempts began and did not end, which takes no other permission."""
+        return self._add(0, name, now)
+
+    def _add(self, number: int, name: str, now: float) -> int:
+        with translated():
+            response = self.client().update_item(
+                TableName=self.table,
+                Key={IDEMPOTENCY_KEY: {"S": ATTEMPT + name}},
+                UpdateExpression="ADD attempts :number SET expires_at = :expires_at",
+                ExpressionAttributeValues={
+                    ":number": {"N": str(number)},
+                    ":expires_at": _expiry(now),
+                },
+                ReturnValues="ALL_NEW",  # also a count that stays as it is
+            )
+        return int(response["Attributes"]["attempts"]["N"])
 
 
 def _expiry(now: float) -> dict[str, str]:

@@ -46,6 +46,10 @@ class MemoryAttempts:
         """Forget the attempts at a record."""
         self.begun.pop(name, None)
 
+    def read(self, name: str, now: float) -> int:
+        """Return how many attempts began and did not end."""
+        return self.begun.get(name, 0)
+
 
 @dataclass
 class MemoryNotes:
