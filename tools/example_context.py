@@ -10,17 +10,19 @@ from local.deployed.deployment import QUALIFIER_KEY
 ROOT = Path(__file__).parent.parent
 
 
-def _feature_flags() -> dict[str, Any]:
+def project() -> dict[str, Any]:
+    """Return the context of cdk.json."""
     context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
-    return {
-        name: value
-        for name, value in context.items()
-        if name.startswith("@aws-cdk/") and name != QUALIFIER_KEY
-    }
+    return context
 
 
 CONTEXT: Mapping[str, Any] = {
-    **_feature_flags(),
+    **{
+        name: value
+        for name, value in project().items()
+        if name.startswith("@aws-cdk/") and name != QUALIFIER_KEY
+    },
+    "cli-telemetry": False,
     "environments": {"sandbox": {}, "production": {}, "local": {}},
 }
 """The CDK's feature flags of cdk.json, and environments with the defaults of their profiles."""

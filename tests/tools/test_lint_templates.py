@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from lambdas import example_domain
 from stacks.findings import ACCEPTED
 from tools import lint_templates
-from tools.lint_templates import Finding, NotCheckedError, findings, judge, run
+from tools.example_context import CONTEXT
+from tools.lint_templates import Finding, NotCheckedError, findings, judge, receiver, run
 
 ACCEPTED_BY_CHECKOV = [
     Finding(row.profile or "sandbox", row.rule, f"cdc-sandbox-{row.at.replace('%', 'x')}", "")
@@ -58,6 +60,49 @@ def test_a_row_that_accepts_nothing_is_reported() -> None:
     assert "CKV_AWS_173 at pipeline/%/Function accepts nothing" in problem
 
 
+def test_in_a_fork_a_row_may_accept_nothing(folder: Path) -> None:
+    """It may have no documents, and so no domain with findings."""
+    assert judge([], fork=True) == []
+    (found,) = findings(report("CKV_AWS_999"), folder)
+    assert len(judge([found], fork=True)) == 1
+
+
+def test_this_tree_is_no_fork_with_the_example_and_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lint_templates, "TABLES", example_domain.TABLES)
+    monkeypatch.setattr(lint_templates, "project", lambda: CONTEXT)
+    assert not lint_templates.is_fork()
+    own = {**CONTEXT, "environments": {"sandbox": {"index_prefix": "climate-"}}}
+    monkeypatch.setattr(lint_templates, "project", lambda: own)
+    assert lint_templates.is_fork()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"alarm_email": "climate@example.com"},
+        {"alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:on-call"},
+        {"alarms": "none"},
+    ],
+)
+def test_a_receiver_that_cdk_json_names_is_kept(settings: dict[str, str]) -> None:
+    named = ["--context", "alarm_email=on-call@example.com"]
+    context = {"environments": {"production": settings}}
+    assert receiver("production", context) == []
+    assert receiver("sandbox", context) == receiver("sandbox", {}) == named
+    assert receiver("sandbox", {**context, **settings}) == []
+
+
+def test_templates_that_cannot_be_made_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lint_templates, "FOLDER", tmp_path)
+    monkeypatch.setattr("tools.account.cdk.synth", lambda environment, options: 1)
+    assert lint_templates.main(["checkov", "sandbox"]) == 1
+    assert "cdk synth of environment sandbox failed with status 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "prints",
     [
@@ -80,4 +125,4 @@ def test_a_report_on_no_template_is_an_error(tmp_path: Path, prints: str) -> Non
 
 def test_missing_arguments_print_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert lint_templates.main([]) == 2
-    assert "CHECKOV FOLDER" in capsys.readouterr().out
+    assert "CHECKOV ENVIRONMENT" in capsys.readouterr().out
