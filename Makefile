@@ -35,7 +35,8 @@ TAKES_bootstrap := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_deploy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_destroy := ENVIRONMENT CDK_OPTIONS CONFIRM
 TAKES_e2e := ENVIRONMENT CDK_OPTIONS CONFIRM
-TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock upgrade-rehearsal
+TAKES_upgrade-rehearsal := COMMIT
+TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration lint lint-templates bench-check docs format lock
 
 # One line for each variable, which docs/reference/settings.md shows.
 # PYTHON: Python that `make setup` builds the environment with, 3.11 or later. Example: `python3.12`.
@@ -62,6 +63,7 @@ TAKE_NONE := setup fork-check examples example-1 example-2 example-3 integration
 # ENVIRONMENT: Environment of the AWS commands: sandbox, production, or another one of cdk.json; `make e2e` runs on this machine without it. Example: `production`.
 # CDK_OPTIONS: Options for the CDK, such as settings of the environment. Example: `"-c alarm_email=on-call@example.com"`.
 # CONFIRM: Number of the AWS account, in place of the question for it. Example: `123456789012`.
+# COMMIT: Commit to upgrade from, such as the one that is deployed. Default: an earlier one with the example domain; a fork with another one skips it. Example: `v1.2.0`.
 # JSON: 1 prints the findings of the preflight as JSON. Default: `0`. Example: `1`.
 
 GOALS := $(or $(MAKECMDGOALS),help)
@@ -252,7 +254,7 @@ e2e: $(READY) ## Deploy, verify, poison, redrive, destroy: on this machine, or i
 	@exec python -m tools.account.e2e
 
 .PHONY: upgrade-rehearsal
-upgrade-rehearsal: $(READY) ## Deploy an earlier commit on this machine, then this tree over it under traffic, and verify
+upgrade-rehearsal: $(READY) ## Deploy an earlier commit on this machine, then this tree over it under traffic, and verify (COMMIT=id)
 	@exec python -m tools.account.upgrade
 
 .PHONY: clean

@@ -13,6 +13,8 @@ import pytest
 import urllib3
 from botocore.credentials import Credentials
 
+from dynamodb_streams_cdc.entities import Entity, Table
+from lambdas import example_domain
 from local.console import DemoConsole
 from local.deployed.command_line import CommandLine
 from local.verify import SignedHttp
@@ -230,9 +232,28 @@ class TestUpgrade:
             message = f"Skipped: commit {commit} is not in this clone"
             raise upgrade.SkippedError(message)
 
+        monkeypatch.delenv("COMMIT", raising=False)
+        monkeypatch.setattr(upgrade, "TABLES", example_domain.TABLES)
         monkeypatch.setattr(upgrade, "earlier_tree", nothing)
         assert upgrade.main([]) == 0
         assert f"Skipped: commit {upgrade.EARLIER}" in capsys.readouterr().out
+        monkeypatch.setenv("COMMIT", "v1")
+        assert upgrade.main([]) == 1
+        assert "Skipped: commit v1" in capsys.readouterr().out
+
+    def test_a_fork_names_the_commit_that_it_has_deployed(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rehearsed: list[str] = []
+        monkeypatch.delenv("COMMIT", raising=False)
+        monkeypatch.setattr(upgrade, "TABLES", (Table("climate", {"id": "S"}, [Entity("a")]),))
+        monkeypatch.setattr(upgrade, "rehearse", lambda commit, _: rehearsed.append(commit))
+        assert upgrade.main([]) == 0
+        assert "make upgrade-rehearsal COMMIT=..." in " ".join(capsys.readouterr().out.split())
+        assert rehearsed == []
+        monkeypatch.setenv("COMMIT", "v1")
+        assert upgrade.main([]) == 0
+        assert rehearsed == ["v1"]
 
     def test_a_table_that_the_upgrade_replaced_is_refused(
         self, aws: FakeAws, account: Account

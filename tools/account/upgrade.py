@@ -10,13 +10,14 @@ The earlier tree is taken from git into a temporary folder and deployed with its
 both trees have the same lock files, they share this virtual environment; otherwise the earlier one
 gets its own.
 
-Without that commit (a shallow clone, an archive without git) the rehearsal is skipped, with a
-message.
+Without a commit, it is the one of EARLIER. Where that cannot be rehearsed (a shallow clone, an
+archive without git, a fork with another domain), the rehearsal is skipped, with a message.
 """
 
 import argparse
 import filecmp
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -34,6 +35,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_streams_cdc.entities import Table
+from lambdas import example_domain
 from local.console import DemoConsole
 from local.declaration import TABLES
 from local.deployed.deployment import deploy as deploy_to_emulator
@@ -52,7 +54,8 @@ from tools.account.steps import exit_status, recover, sample_stories, with_poiso
 ROOT = Path(__file__).parents[2]
 
 EARLIER = "b01e02bb8a5a1ec3a9f5b316c2357094e3cd6cce"
-"""The commit of main that is upgraded from: the first one with today's names."""
+"""The commit of main that is upgraded from: the first one with today's names. It has the example
+domain."""
 
 SEED = 2
 BEFORE, MEANWHILE = 100, 10_000
@@ -94,6 +97,22 @@ def earlier_tree(commit: str, root: Path = ROOT) -> Iterator[Path]:
             files.extraction_filter = getattr(tarfile, "data_filter", None)
             files.extractall(folder)
         yield folder
+
+
+def earlier_commit(tables: Sequence[Table]) -> str:
+    """Return the commit that is upgraded from if none is given.
+
+    Raises:
+        SkippedError: the tables are a fork's.
+    """
+    if tables != example_domain.TABLES:
+        message = (
+            f"Skipped: commit {EARLIER[:_SHORT]} has the example's tables, and lambdas/domain "
+            "declares others. Give the commit of yours that is deployed: make upgrade-rehearsal "
+            "COMMIT=..."
+        )
+        raise SkippedError(message)
+    return EARLIER
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
@@ -280,7 +299,7 @@ def source_tables(tables: Sequence[Table], stores: Mapping[str, str]) -> dict[st
         if len(names) != 1:
             message = (
                 f"The earlier tree has {len(names)} tables {table.name!r}: choose a commit that "
-                "has it, in EARLIER of tools/account/upgrade.py."
+                "has it, as COMMIT=..."
             )
             raise AccountError(message)
         found[table.name] = names[0]
@@ -304,16 +323,17 @@ def rehearse(commit: str, console: DemoConsole) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 if every sink equals the table, or if it is skipped."""
+    """Return the exit status: 0 if every sink equals the table, or without a commit to rehearse."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.upgrade", description=__doc__)
-    parser.add_argument("commit", nargs="?", default=EARLIER)
-    commit = parser.parse_args(arguments).commit
+    parser.add_argument("commit", nargs="?", default=os.environ.get("COMMIT"))
+    given = parser.parse_args(arguments).commit
     console = DemoConsole()
     try:
+        commit = given or earlier_commit(TABLES)
         status = exit_status(console, lambda: rehearse(commit, console))
     except SkippedError as error:
         console.line(str(error), style="yellow")
-        return 0
+        return 1 if given else 0
     if status:
         return status
     console.line(
