@@ -1,10 +1,14 @@
 """`cdc rebuild search`: the functions' own code, and wrong use."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from dynamodb_streams_cdc import Processor, Sink
+from dynamodb_streams_cdc.entities import Entity, Table, starts_with
 from dynamodb_streams_cdc.operations import rebuild_search
+from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from tests.cli.conftest import Cloud
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
@@ -64,6 +68,30 @@ def test_an_index_that_differs_is_not_swapped_unless_accepted(cloud: Cloud) -> N
     report = cloud.json("rebuild", "search", "--yes", "--settle", "0", "--accept", "1")
     [index] = report["indexes"]
     assert (index["done"], index["differing"], index["refused"]) == ("swapped", 1, 1)
+
+
+def test_an_item_of_no_entity_needs_no_accept(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in neither index: `cdc verify` names it."""
+    declared = Table(
+        "orders",
+        keys={"customer_id": "S", "order_id": "S"},
+        entities=(Entity("order", {"order_id": starts_with("0")}),),
+        unknown="dead-letter",
+    )
+    make = cloud.pipeline.processor
+
+    def of_orders(name: str) -> Processor:
+        made = make(name)
+        return replace(made, sink=ByEntity(declared, {"order": cast("Sink", made.sink)}))
+
+    monkeypatch.setattr(cloud.pipeline, "processor", of_orders)
+    cloud.pipeline.write(99_999, "placed")
+    found = cloud.json("verify", "--processor", "search", "--settle", "0", status=1)
+    assert [each["kind"] for each in found["differences"]] == ["refused"]
+    rebuild(cloud)
+    assert len(cloud.pipeline.indexed()) == 5
 
 
 def test_an_index_of_an_older_deployment_is_abandoned_first(cloud: Cloud) -> None:

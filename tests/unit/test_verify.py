@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 import pytest
@@ -17,17 +17,22 @@ import pytest
 from dynamodb_streams_cdc.control import backfill, parts
 from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
 from dynamodb_streams_cdc.deadline import Deadline
+from dynamodb_streams_cdc.entities import Entity, Table, starts_with
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair_differences import AGAIN
 from dynamodb_streams_cdc.operations.verify import Verify
+from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
+from dynamodb_streams_cdc.testing.simulation.pipeline import identity
 from tests.factories import change
-from tests.unit.operated import Operated
+from tests.unit.operated import SINKS, Operated
 
 if TYPE_CHECKING:
+    from dynamodb_streams_cdc.sinks.base import Sink
     from dynamodb_streams_cdc.sinks.contributions import Contribution
 
 ITEMS = 60
@@ -293,6 +298,32 @@ def test_an_item_that_the_domain_refuses_is_named(filled: Operated) -> None:
     filled.table.put({**item, "poison": "hopeless"}, filled.clock.now())
     wanted = {("aggregation", "refused"), ("search", "refused"), ("audit", "wrong")}
     assert {(sink, kind) for sink, kind, _ in found(filled, "first")} == wanted
+
+
+@pytest.fixture
+def strange(filled: Operated) -> Operated:
+    """A pipeline whose table has an item of no entity, which no sink may skip."""
+    entity = Entity("item", {"id": starts_with("item-")})
+    declared = Table("items", keys={"id": "S"}, entities=(entity,), unknown="dead-letter")
+    for name, handler in filled.handlers.items():
+        assert isinstance(handler, Processor)
+        choice = ByEntity(declared, {"item": cast("Sink", handler.sink)})
+        filled.handlers[name] = replace(handler, sink=choice)
+    filled.table.put({**filled.item(5), "id": "stranger"}, filled.clock.now())
+    return filled
+
+
+def test_an_item_of_no_entity_is_refused_by_every_sink(strange: Operated) -> None:
+    name = identity(strange.table, {"id": "stranger"})
+    assert set(found(strange, "all")) == {(sink, "refused", name) for sink in SINKS}
+    alone = strange.verify("one").run_items([{"id": {"S": "stranger"}}])
+    assert (alone.complete, alone.count) == (False, len(SINKS))
+
+
+def test_an_item_of_no_entity_that_is_gone_is_none(strange: Operated) -> None:
+    work = strange.verify()
+    strange.table.delete({"id": "stranger"}, strange.clock.now())
+    assert work.run_items([{"id": {"S": "stranger"}}]).complete
 
 
 def test_a_row_of_an_item_that_adds_nothing_is_made(filled: Operated) -> None:

@@ -231,7 +231,10 @@ class _Only(SinkChoice):
         return self.applier.entity_of(keys)
 
     def sink_of(self, keys: Image) -> Sink | Skip:
-        found = self.applier.sink_of(keys)
+        try:
+            found = self.applier.sink_of(keys)
+        except PermanentError:  # no index has such an item, and no rebuild brings it in
+            return Skip.UNKNOWN
         return found if isinstance(found, Skip) else self.replaced.get(id(found), Skip.UNUSED)
 
 

@@ -209,8 +209,10 @@ class Verification:
             try:
                 sink = self.applier.sink_of(keys)
             except PermanentError as error:
-                refused = CopyDifference(name, DifferenceKind.REFUSED, detail=type(error).__name__)
-                yield self._report(refused, raw_keys, 0)
+                if raw is not None:
+                    detail = type(error).__name__
+                    refused = CopyDifference(name, DifferenceKind.REFUSED, detail=detail)
+                    yield self._report(refused, raw_keys, 0)
                 continue
             if id(sink) not in self._numbers:
                 continue
@@ -296,12 +298,13 @@ class Verification:
                 difference = replace(difference, kind=DifferenceKind.FOREIGN, detail=detail)
             yield self._report(difference, None if misplaced else keys[difference.item], store)
 
-    def _belongs(self, raw_keys: Attributes, store: int) -> bool:
+    def _belongs(self, raw_keys: Attributes, store: int, *, refused: bool = False) -> bool:
+        """Return whether the store holds the item; `refused` for one that no sink may hold."""
         keys: Image = deserialize_item(raw_keys, "Keys")
         try:
             sink = self.applier.sink_of(keys)
         except PermanentError:
-            return False
+            return refused
         return self._numbers.get(id(sink)) == store
 
     def _of_sums(self, part: Part, place: Place | None, table: WholeTable, most: int) -> _Page:
@@ -325,7 +328,8 @@ class Verification:
             if isinstance(raw_keys, Mapping):
                 decoded: Image = deserialize_item(raw_keys, "Keys")
                 name = item_id(self.source.table, decoded)
-                if store is None or self._belongs(raw_keys, store):
+                # That no sink may hold an item is told by its keys, not by what a store has of it.
+                if store is None or self._belongs(raw_keys, store, refused=True):
                     keyed[name] = raw_keys
                     continue
             else:

@@ -34,7 +34,7 @@ FILL_NAME = "repair"
 
 COMPARE = "verify all of the table, without --share, --entity or a key"
 REBUILD = "cdc rebuild aggregation makes new sums and rows next to the live ones"
-CORRECT = "correct the item in the table, or the function of the domain that fails on it"
+CORRECT = "correct the item in the table, its entity, or the domain's function that fails on it"
 AGAIN = "run it again, which is safe"
 REDRIVE = (
     "the log cannot be rewritten: redrive dead letters (cdc redrive); what is in none is lost to it"
