@@ -63,6 +63,9 @@ def refusal(code: str, operation: str, message: str = "no") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
+EXPIRED = refusal("ExpiredTokenException", "Invoke")
+
+
 def missing(stack: str) -> ClientError:
     return refusal("ValidationError", "DescribeStacks", f"Stack with id {stack} does not exist")
 

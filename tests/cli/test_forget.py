@@ -103,6 +103,8 @@ def test_json_has_every_field(cloud: Cloud, asked: Any) -> None:
         "unreached": [],
         "problems": [],
         "interrupted": False,
+        "failed": False,
+        "complete": True,
     }
 
 

@@ -1,10 +1,12 @@
 """`cdc purge`: asks, purges through the functions, and names what holds it back."""
 
+from typing import Any
+
 import pytest
 
 from dynamodb_streams_cdc.control.notes import OPEN_SECONDS
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
-from tests.cli.conftest import Cloud
+from tests.cli.conftest import EXPIRED, Cloud
 from tests.unit.operated import Operated
 
 
@@ -28,6 +30,17 @@ def test_old_tombstones_are_deleted(cloud: Cloud, operated: Operated) -> None:
     done = cloud.run("purge", "--yes")
     assert (done.exit_code, done.output) == (0, "search: 4 tombstones; 4 deleted.\n")
     assert cloud.json("purge", "--yes")["purged"] == {"search": 0}
+
+
+def test_a_purge_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -> None:
+    def expired(event: Any) -> Any:
+        if event["operation"] == "purge":
+            raise EXPIRED
+        return operated.invoke("search", event)
+
+    cloud.pipeline.answers["search"] = expired
+    report = cloud.json("purge", "--yes", status=1)
+    assert (report["complete"], report["failed"], report["problems"]) == (False, True, [])
 
 
 def test_a_purge_asks_a_person_and_refuses_a_program(cloud: Cloud, operated: Operated) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from dynamodb_streams_cdc.sinks import generations
-from tests.cli.conftest import Cloud
+from tests.cli.conftest import EXPIRED, Cloud
 from tests.lambdas.conftest import create_table
 from tests.unit.operated import Operated
 
@@ -70,7 +70,7 @@ def test_json_has_what_was_done(cloud: Cloud, operated: Operated) -> None:
     report = cloud.json(*COMMAND, "--yes")
     expected = {"generation": 1, "live": 1, "kept": 0, "read": 24, "moved": 12, "sums": 7}
     assert report.items() >= expected.items()
-    assert (report["off"], report["problems"], report["interrupted"]) == ([], [], False)
+    assert (report["off"], report["problems"], report["complete"]) == ([], [], True)
 
 
 def test_it_asks_before_it_writes(cloud: Cloud, operated: Operated) -> None:
@@ -94,6 +94,32 @@ def test_half_a_rebuild_is_given_up(cloud: Cloud, operated: Operated) -> None:
     asked = cloud.run(*COMMAND, "--finish")
     assert "Give up the rebuild of aggregation, and remove the sums that it made?" in asked.output
     assert cloud.json(*COMMAND, "--finish", "--yes")["live"] == 0
+
+
+def test_a_rebuild_that_is_refused_claims_nothing(cloud: Cloud, operated: Operated) -> None:
+    """Readers read generation 1, and it was not asked."""
+    cloud.json(*COMMAND, "--yes")
+    done = cloud.run(*COMMAND, "--yes")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "readers are switched to the last rebuild" in done.stderr
+    report = cloud.json(*COMMAND, "--yes", status=1)
+    assert (report["complete"], report["failed"]) == (False, True)
+    assert (report["generation"], report["live"]) == (None, None)
+
+
+def test_a_rebuild_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -> None:
+    ask = cloud.pipeline.answers["aggregation"]
+
+    def expired(event: Any) -> Any:
+        if event.get("step") == "check":
+            raise EXPIRED
+        return ask(event)
+
+    cloud.pipeline.answers["aggregation"] = expired
+    done = cloud.run(*COMMAND, "--yes")
+    assert done.exit_code == 1
+    assert "12 rows moved" in done.stdout
+    assert "Readers read" not in done.stdout
 
 
 def test_a_rebuild_goes_on_with_one_table_alone(cloud: Cloud, operated: Operated) -> None:

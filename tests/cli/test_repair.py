@@ -58,6 +58,8 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: Asked) -> None:
         "failures": [],
         "problems": [],
         "interrupted": False,
+        "failed": False,
+        "complete": True,
     }
     assert sizes(asked) == [100, 100, 30]
     assert [processor for processor, _ in asked].count("audit") == 1
@@ -153,7 +155,8 @@ def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Asked) -> Non
     cloud.fails = fail(refusal("ExpiredTokenException", "Invoke"), "Invoke", at=3)
     done = cloud.run("repair", "--all", "--json")
     assert done.exit_code == 1
-    assert json.loads(done.stdout)["items"] == 200
+    report = json.loads(done.stdout)
+    assert (report["items"], report["complete"], report["failed"]) == (200, False, True)
     assert done.stderr == "The AWS credentials have expired: sign in again.\n"
 
 

@@ -22,7 +22,7 @@ from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.sinks.documents import CDC
 from tests import exports
-from tests.cli.conftest import Cloud, fail, nothing
+from tests.cli.conftest import EXPIRED, Cloud, fail, nothing
 from tests.fake_pipeline import item
 from tests.lambdas.conftest import create_table
 
@@ -242,6 +242,35 @@ def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
     done = cloud.run("verify", *ALONE)
     assert done.exit_code == 130
     assert "all right" not in done.output
+
+
+def test_a_verification_that_dies_is_not_complete(cloud: Cloud) -> None:
+    """It had read all, and had not looked at its differences again."""
+    filled(cloud)
+    cloud.json("backfill", "--yes", "--processor", "search", "--job", "index")
+    del cloud.pipeline.index.documents[item(1)]
+    ask = cloud.pipeline.processor("search")
+
+    def expired(event: Any) -> Any:
+        if event.get("of") == "items" and event["Records"]:
+            raise EXPIRED
+        return json.loads(json.dumps(ask(event, cloud.pipeline.context("search"))))
+
+    cloud.pipeline.answers["search"] = expired
+    report = verified(cloud, *ALONE, status=1)
+    assert (report["complete"], report["failed"], report["interrupted"]) == (False, True, False)
+    done = cloud.run("verify", *ALONE, "--settle", "0")
+    assert done.exit_code == 1
+    assert done.stdout == "search: 9 items and copies read; not verified to its end.\n"
+    assert "The AWS credentials have expired: sign in again.\n" in done.stderr
+
+
+def test_a_backfill_that_dies_is_not_complete(cloud: Cloud) -> None:
+    cloud.fails = fail(EXPIRED, "Invoke", at=3)
+    report = cloud.json("backfill", "--yes", *ALONE, status=1)
+    assert (report["complete"], report["failed"]) == (False, True)
+    cloud.fails = nothing
+    assert cloud.json("backfill", "--yes", *ALONE)["complete"]
 
 
 @pytest.mark.parametrize("wrong", [("--on", "azure"), ("--workers", "65")])

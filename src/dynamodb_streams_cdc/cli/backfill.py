@@ -1,7 +1,6 @@
 """`cdc backfill`: bring the items that are in the table into the copies."""
 
 from contextlib import closing
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -36,7 +35,7 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
-    print_json,
+    print_report,
     table,
     terminal,
 )
@@ -139,7 +138,7 @@ def backfill(
 
         def show() -> None:
             shown.__exit__()
-            print_json(asdict(work.report)) if as_json else _print(work.report)
+            print_report(work.report) if as_json else _print(work.report)
             if work.report.interrupted:
                 place.tell_interrupted()
 

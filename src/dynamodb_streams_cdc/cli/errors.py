@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import typer
 from botocore.exceptions import (
@@ -25,17 +24,7 @@ from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
 from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.errors import UsageError
-
-
-class Report(Protocol):
-    """The result of work that may be interrupted."""
-
-    interrupted: bool
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left."""
-
+from dynamodb_streams_cdc.operations.report import Report
 
 FAILED = 1
 MISUSED = 2
@@ -73,6 +62,9 @@ def reported(report: Report, show: Callable[[], None]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         report.interrupted = True
+    except Exception:
+        report.failed = True
+        raise
     finally:
         show()
     if not report.complete:

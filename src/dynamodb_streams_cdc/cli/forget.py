@@ -1,7 +1,6 @@
 """`cdc forget`: erase what the pipeline holds of items that were deleted."""
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_json,
+    print_report,
     print_some,
     stderr_console,
     table,
@@ -94,7 +93,7 @@ def forget(
 
         def show() -> None:
             status.stop()
-            print_json(asdict(work.report)) if as_json else _print(work.report, check=check)
+            print_report(work.report) if as_json else _print(work.report, check=check)
 
         with reported(work.report, show):
             work.run(items, erases=not check)

@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from dynamodb_streams_cdc.errors import visible
 from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.report import Report
 
 _UNLIMITED = 10_000
 
@@ -63,6 +65,11 @@ def text_of(name: str, option: str) -> str:
 def print_json(document: object) -> None:
     """Write a document for other programs."""
     sys.stdout.write(json_of(document) + "\n")
+
+
+def print_report(report: Report) -> None:
+    """Write the report of work for other programs."""
+    print_json({**asdict(report), "complete": report.complete})
 
 
 def print_json_list(name: str, values: Iterable[object], others: Mapping[str, object]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import closing
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     check_processor,
 )
-from dynamodb_streams_cdc.cli.output import cells, counted, print_json, terminal
+from dynamodb_streams_cdc.cli.output import cells, counted, print_report, terminal
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -89,7 +88,7 @@ def purge(
         def show() -> None:
             shown.__exit__()
             if as_json:
-                print_json({**asdict(work.report), "complete": work.report.complete})
+                print_report(work.report)
             else:
                 _print(work.report)
 

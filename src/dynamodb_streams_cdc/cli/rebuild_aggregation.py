@@ -1,7 +1,6 @@
 """`cdc rebuild aggregation`: build the sums again, next to those that readers read."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_json,
+    print_report,
     stderr_console,
     table,
     terminal,
@@ -99,7 +98,7 @@ def rebuild_aggregation(
 
         def show() -> None:
             shown.__exit__()
-            print_json(asdict(work.report)) if as_json else _print(work.report)
+            print_report(work.report) if as_json else _print(work.report)
 
         if rollback:
             confirm(f"Let readers of {processor} read the sums before the rebuild?", yes=yes)
@@ -181,13 +180,13 @@ def _sentences(report: RebuildReport) -> list[str]:
         )
     if report.dropped:
         found.append(f"Measures removed from {counted(report.dropped, 'row')}.")
-    if report.complete:
+    if report.live is not None:
         found.append(f"Readers read generation {report.live}.")
-        if report.kept is not None:
-            found.append(
-                f"Generation {report.kept} is kept right as well: --rollback goes back to it, "
-                "--finish removes it."
-                if report.live == report.generation and report.live > report.kept
-                else f"Generation {report.kept} is kept right as well: --finish removes it."
-            )
+    if report.complete and report.live is not None and report.kept is not None:
+        found.append(
+            f"Generation {report.kept} is kept right as well: --rollback goes back to it, "
+            "--finish removes it."
+            if report.live == report.generation and report.live > report.kept
+            else f"Generation {report.kept} is kept right as well: --finish removes it."
+        )
     return found

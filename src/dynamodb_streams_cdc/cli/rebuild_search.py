@@ -26,7 +26,7 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
-    print_json,
+    print_report,
     stderr_console,
     table,
     terminal,
@@ -40,21 +40,21 @@ from dynamodb_streams_cdc.operations.rebuild_search import (
     indexes_of,
 )
 from dynamodb_streams_cdc.operations.repair import RepairSource
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS
 
 
 @dataclass
-class Reports:
+class Reports(Report):
     """Results of the rebuilds of some indexes."""
 
     indexes: list[RebuildReport] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether what was asked for was done for every index."""
-        return not self.interrupted and all(each.complete for each in self.indexes)
+        return self.ended and all(each.complete for each in self.indexes)
 
 
 def rebuild_search(
@@ -124,7 +124,7 @@ def rebuild_search(
 
         def show() -> None:
             shown.__exit__()
-            print_json(asdict(reports)) if as_json else _print(reports)
+            print_report(reports) if as_json else _print(reports)
 
         with reported(reports, show):
             for name in chosen:

@@ -1,8 +1,7 @@
 """`cdc repair`: make copies equal to the table, through the deployed functions."""
 
 from collections import Counter
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +21,7 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_json,
+    print_report,
     print_rest,
     stderr_console,
     table,
@@ -83,7 +82,7 @@ def repair(
     if differences is None:
         items = source.scan() if keys is None else [keys]
         report = RepairReport()
-        with reported(report, lambda: print_json(asdict(report)) if as_json else _print(report)):
+        with reported(report, lambda: print_report(report) if as_json else _print(report)):
             Repair.of(deployment, source, processor or ()).run(items, report)
         return
     sinks = {
@@ -105,8 +104,7 @@ def repair(
 
 def _show(report: DifferencesReport, *, as_json: bool) -> None:
     if as_json:
-        document: dict[str, Any] = asdict(report)
-        print_json(document)
+        print_report(report)
         return
     console = terminal()
     lines = table(("not repaired", "sink", "difference", "why"))

@@ -200,6 +200,7 @@ def _print_json(work: Verify, stack: str, stream_arn: str) -> None:
         "seconds": round(report.seconds, 1),
         "read_units": round(report.units, 1),
         "interrupted": report.interrupted,
+        "failed": report.failed,
     }
     print_json_list("differences", map(_difference, work.differences()), others)
 
@@ -225,12 +226,14 @@ def _print(work: Verify, chosen: str) -> None:
     if report.count:
         console.print(lines)
         console.print()
-    right = "no differences" if report.moving or report.interrupted else "all right"
-    until = " until the interruption" if report.interrupted else ""
+    right = "no differences" if report.moving else "all right"
     for name, read in sorted(report.read.items()):
         kinds = sorted(report.differences.get(name, Counter()).items())
-        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or right
-        console.print(*cells(f"{name}: {read:,} items and copies read{until}; {told}."))
+        told = [f"{count:,} {kind}" for kind, count in kinds]
+        if not report.ended:
+            told.append("not verified to its end")
+        verdict = ", ".join(told) or right
+        console.print(*cells(f"{name}: {read:,} items and copies read; {verdict}."))
     if report.share < 1:
         console.print(
             *cells(
@@ -253,7 +256,7 @@ def _print(work: Verify, chosen: str) -> None:
         )
     for problem in report.problems:
         console.print(*cells(problem))
-    if report.count and not report.interrupted:
+    if report.count and report.ended:
         console.print(
             *cells(
                 f"To repair: cdc verify {chosen} --json > differences.json, then "

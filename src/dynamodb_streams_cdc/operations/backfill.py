@@ -16,11 +16,12 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.notes import end_fill
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 
 
 @dataclass
-class BackfillReport:
+class BackfillReport(Report):
     """Result of a backfill.
 
     Attributes:
@@ -42,12 +43,11 @@ class BackfillReport:
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     units: float = 0.0
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether every item is in every copy."""
-        return not (self.refused or self.problems or self.interrupted)
+        return self.ended and not (self.refused or self.problems)
 
 
 MOST_FAILURES = 1000

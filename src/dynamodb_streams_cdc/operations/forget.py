@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.names import ERASURE, ErasureOperation
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import read_json_keys
 from dynamodb_streams_cdc.operations.manifest import DeployedTable
+from dynamodb_streams_cdc.operations.report import Report
 
 AT_ONCE = 100
 """Items of one request: those of one read of the table."""
@@ -70,7 +71,7 @@ class ForgottenItem:
 
 
 @dataclass
-class ForgetReport:
+class ForgetReport(Report):
     """The result of `cdc forget`.
 
     Attributes:
@@ -83,15 +84,13 @@ class ForgetReport:
     unclear: list[str] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether nothing of the items is left anywhere."""
         done = (ForgetStatus.ERASED, ForgetStatus.NOTHING)
-        return not (self.unclear or self.problems or self.interrupted) and all(
-            each.status in done for each in self.items
-        )
+        are_done = all(each.status in done for each in self.items)
+        return self.ended and are_done and not (self.unclear or self.problems)
 
 
 @dataclass

@@ -15,12 +15,13 @@ from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job, PartState
 from dynamodb_streams_cdc.operations.notes import PURGE, read_notes, write_notes
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 
 
 @dataclass
-class PurgeReport:
+class PurgeReport(Report):
     """Result of a purge.
 
     Attributes:
@@ -40,12 +41,11 @@ class PurgeReport:
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     units: float = 0.0
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether all of it was done."""
-        return not (self.problems or self.kept or self.interrupted)
+        return self.ended and not (self.problems or self.kept)
 
 
 @dataclass

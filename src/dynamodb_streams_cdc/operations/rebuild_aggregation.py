@@ -18,6 +18,7 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.notes import end_fill
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -47,12 +48,12 @@ class SumOff:
 
 
 @dataclass
-class RebuildReport:
+class RebuildReport(Report):
     """Result of a rebuild.
 
     Attributes:
-        generation: that was built, switched to, or kept.
-        live: generation that readers read.
+        generation: that was built, switched to, or kept; None before it is known.
+        live: generation that readers read; None if that was not asked at the end.
         kept: generation that is kept right as well; None if there is none.
         read: number of items and ledger rows read to move them.
         moved: number of ledger rows moved into the generation.
@@ -67,8 +68,8 @@ class RebuildReport:
         problems: sentences on why the work ended early.
     """
 
-    generation: int = 0
-    live: int = 0
+    generation: int | None = None
+    live: int | None = None
     kept: int | None = None
     read: int = 0
     moved: int = 0
@@ -83,12 +84,11 @@ class RebuildReport:
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     units: float = 0.0
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether all that was asked for is done."""
-        return not (self.problems or self.off or self.behind or self.interrupted)
+        return self.ended and not (self.problems or self.off or self.behind)
 
 
 @dataclass
@@ -118,6 +118,7 @@ class RebuildAggregation:
     progress: Callable[[int, str], None] = lambda read, phase: None
     report: RebuildReport = field(default_factory=RebuildReport)
     _read: int = field(default=0, init=False)
+    _built: int = field(default=0, init=False)
 
     def state(self) -> Mapping[str, Any]:
         """Return the generations that there are; see `sinks.generations.Generations`.
@@ -138,7 +139,7 @@ class RebuildAggregation:
         """
         begun = self.clock.now()
         answer = self._step("begin")
-        self.report.generation = generation = answer["generations"]["built"]
+        self.report.generation = self._built = generation = answer["generations"]["built"]
         job = job_of(generation)
         self.segments = job.segments(self.segments)
         try:
@@ -268,7 +269,7 @@ class RebuildAggregation:
 
     def _walk(self, job: Job, phase: str, of: str) -> None:
         parts = [
-            self._part("move", number, self.segments, self.report.generation, of=of)
+            self._part("move", number, self.segments, self._built, of=of)
             for number in range(self.segments)
         ]
         self._walk_parts(job, phase, parts)
@@ -331,11 +332,10 @@ class RebuildAggregation:
             )
 
     def _checks(self, side: str) -> Sequence[WalkedPart]:
-        generation = self.report.generation
         if side != "ledger":
-            return [self._part("check", 0, 1, generation, of="sums", side=side)]
+            return [self._part("check", 0, 1, self._built, of="sums", side=side)]
         return [
-            self._part("check", number, self.segments, generation, of="copies", side=side)
+            self._part("check", number, self.segments, self._built, of="copies", side=side)
             for number in range(self.segments)
         ]
 

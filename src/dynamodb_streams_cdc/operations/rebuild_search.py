@@ -60,7 +60,6 @@ class RebuildReport:
     differences: list[dict[str, Any]] = field(default_factory=list)
     differing: int = 0
     problems: list[str] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied
 from dynamodb_streams_cdc.operations.notifications import ClearedNotifications, clear_notifications
 from dynamodb_streams_cdc.operations.redrive import RedriveStatus, Result
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.selection import id_of
 from dynamodb_streams_cdc.operations.stack import Deployment
 
@@ -21,7 +22,7 @@ OUTCOMES = {
 
 
 @dataclass
-class RedriveReport:
+class RedriveReport(Report):
     """Result of a redrive so far.
 
     Attributes:
@@ -34,7 +35,6 @@ class RedriveReport:
     results: list[Result] = field(default_factory=list)
     notifications: dict[str, ClearedNotifications] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def left(self) -> list[Result]:
@@ -44,7 +44,7 @@ class RedriveReport:
     @property
     def complete(self) -> bool:
         """Whether nothing is left of the selected dead letters."""
-        return not (self.left or self.problems or self.interrupted)
+        return self.ended and not (self.left or self.problems)
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -68,6 +68,8 @@ class RedriveReport:
             "notifications": {name: asdict(each) for name, each in self.notifications.items()},
             "problems": self.problems,
             "interrupted": self.interrupted,
+            "failed": self.failed,
+            "complete": self.complete,
         }
 
 

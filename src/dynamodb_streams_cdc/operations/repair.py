@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.stack import Deployment
 
 AT_ONCE = 100
@@ -50,7 +51,7 @@ class RepairFailure:
 
 
 @dataclass
-class RepairReport:
+class RepairReport(Report):
     """Result of a repair.
 
     Attributes:
@@ -65,12 +66,11 @@ class RepairReport:
     gone: dict[str, int] = field(default_factory=dict)
     failures: list[RepairFailure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether every copy that can be repaired is right."""
-        return not (self.failures or self.problems or self.interrupted)
+        return self.ended and not (self.failures or self.problems)
 
 
 class RepairSource:

@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.json_text import json_object
 from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.repair import AT_ONCE
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 FILL_NAME = "repair"
@@ -52,7 +53,7 @@ class Unrepaired:
 
 
 @dataclass
-class DifferencesReport:
+class DifferencesReport(Report):
     """Result of a repair.
 
     Attributes:
@@ -64,12 +65,11 @@ class DifferencesReport:
     repaired: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
     unrepaired: list[Unrepaired] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left."""
-        return not (self.unrepaired or self.interrupted)
+        return self.ended and not self.unrepaired
 
 
 @dataclass

@@ -30,6 +30,7 @@ from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
@@ -61,7 +62,7 @@ _There = dict[tuple[int, str], tuple[Mapping[str, Any], str]]
 
 
 @dataclass
-class VerifyReport:
+class VerifyReport(Report):
     """Result of a verification.
 
     Attributes:
@@ -81,7 +82,6 @@ class VerifyReport:
     share: float = 1.0
     seconds: float = 0.0
     units: float = 0.0
-    interrupted: bool = False
 
     @property
     def count(self) -> int:
@@ -91,7 +91,7 @@ class VerifyReport:
     @property
     def verified(self) -> bool:
         """Whether everything was read, and every copy and sum stood still to be compared."""
-        return not (self.moving or self.problems or self.interrupted)
+        return self.ended and not (self.moving or self.problems)
 
     @property
     def complete(self) -> bool:
