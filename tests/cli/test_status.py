@@ -91,6 +91,25 @@ def test_the_last_verification_and_purge_are_shown(cloud: Cloud) -> None:
     assert found["audit"]["differences"] is None
 
 
+def test_a_verification_of_a_part_claims_no_right_copies(cloud: Cloud) -> None:
+    """A sink that did not answer has no differences that are known."""
+    note = {"at": SystemClock().now(), "complete": False}
+    notes = {
+        "verify/audit": {**note, "differences": 0},
+        "verify/search": {**note, "differences": 3},
+    }
+    cloud.pipeline.answers["audit"] = lambda event: {"batchItemFailures": [], "notes": notes}
+    found = status(cloud)
+    differences = [found["processors"][name]["differences"] for name in ("audit", "search")]
+    assert differences == [None, 3]
+    said = "did not compare all of it: run cdc verify."
+    assert unknown(found)["audit", "differences"].endswith(said)
+    shown = cloud.run("status").output
+    [line] = [line for line in shown.splitlines() if line.startswith("differences")]
+    assert line.split() == ["differences", "unknown", "3", "or", "more"]
+    assert f"Unknown differences: The last verification of search {said}" in shown
+
+
 def answering(operation: str, **answer: Any) -> Any:
     """Return a function that answers one operation so, and reads notes."""
 

@@ -159,6 +159,52 @@ def test_a_sink_that_does_not_answer_is_a_problem(cloud: Cloud) -> None:
     assert report["differences"] == []
 
 
+def test_a_sink_that_was_not_read_is_not_all_right(cloud: Cloud) -> None:
+    filled(cloud)
+    ask = cloud.pipeline.processor("search")
+
+    def out(event: Any) -> Any:
+        if "segment" in event:
+            return InvocationFailed("search is out", outage=True)
+        return json.loads(json.dumps(ask(event, cloud.pipeline.context("search"))))
+
+    cloud.pipeline.answers["search"] = out
+    done = cloud.run("verify", "--settle", "0")
+    assert done.exit_code == 1
+    assert "audit: 10 items and copies read; all right.\n" in done.output
+    assert "search: 0 items and copies read; not all of it verified.\n" in done.output
+
+
+INCOMPARABLE = {"batchItemFailures": [], "comparable": False, "stores": 0, "differences": []}
+KEYS = ("customer_id=00001", "order_id=00001-0001")
+
+
+@pytest.mark.parametrize("words", [(), KEYS])
+def test_a_sink_that_cannot_be_compared_is_named(cloud: Cloud, words: tuple[str, ...]) -> None:
+    """Such as one that sends messages: there is nothing to read."""
+    filled(cloud)
+    cloud.pipeline.answers["search"] = {**INCOMPARABLE, "problem": ""}
+    report = verified(cloud, *words)
+    assert (report["not_compared"], [*report["read"]]) == (["search"], ["audit"])
+    done = cloud.run("verify", "--settle", "0", *words)
+    assert (done.exit_code, "search: " in done.output) == (0, False)
+    assert "search was not compared: its function cannot read" in done.output
+    alone = cloud.run("verify", "--settle", "0", *ALONE, *words)
+    assert (alone.exit_code, alone.stdout) == (1, "")
+    assert "search cannot be compared with the table" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("verify",), ("verify", *KEYS), ("repair", *KEYS), ("backfill", "--yes")]
+)
+def test_a_sink_of_another_table_is_refused(cloud: Cloud, words: tuple[str, ...]) -> None:
+    cloud.manifest["source_tables"].append({**cloud.table, "name": "shops"})
+    done = cloud.run(*words, "--table", "shops", *ALONE)
+    assert done.exit_code == 2
+    assert "--processor: search is of another table than shops." in done.output
+    assert cloud.pipeline.invocations == []
+
+
 def test_a_function_of_an_earlier_version_is_named(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = {"batchItemFailures": []}
     [problem] = verified(cloud, "--processor", "search", status=1)["problems"]
@@ -261,7 +307,7 @@ def test_a_verification_that_dies_is_not_complete(cloud: Cloud) -> None:
     assert (report["complete"], report["failed"], report["interrupted"]) == (False, True, False)
     done = cloud.run("verify", *ALONE, "--settle", "0")
     assert done.exit_code == 1
-    assert done.stdout == "search: 9 items and copies read; not verified to its end.\n"
+    assert done.stdout == "search: 9 items and copies read; not all of it verified.\n"
     assert "The AWS credentials have expired: sign in again.\n" in done.stderr
 
 

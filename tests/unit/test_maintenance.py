@@ -100,6 +100,28 @@ def test_a_function_that_is_out_is_a_problem(filled: Operated) -> None:
     assert any("search is out" in each for each in verified.problems)
 
 
+def test_a_function_that_is_out_is_not_counted_as_right(filled: Operated) -> None:
+    """Its alarm would be over, and the note of the last difference replaced by one of none."""
+    filled.fails.add("search")
+    assert upkeep(filled).verify(1.0).differences == {"aggregation": 0, "audit": 0}
+    notes = filled.copies.notes.notes
+    complete = {name: notes[f"verify/{name}"]["complete"] for name in SINKS}
+    assert complete == {"aggregation": True, "audit": True, "search": False}
+
+
+def test_a_sink_that_cannot_be_compared_is_not_noted(filled: Operated) -> None:
+    class Mailing:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            answer = filled.invoke(processor, event)
+            return {**answer, "comparable": False} if processor == "search" else answer
+
+    assert upkeep(filled, functions=Mailing()).verify(1.0).differences.keys() == {
+        "aggregation",
+        "audit",
+    }
+    assert "verify/search" not in filled.copies.notes.notes
+
+
 def test_purges_what_is_old_and_waits_for_a_fill(filled: Operated) -> None:
     filled.table.delete({"id": "item-1"}, filled.clock.now())
     gone = [{"Keys": {"id": {"S": "item-1"}}}]

@@ -376,6 +376,7 @@ def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> 
     filled.__class__ = Moving
     report = filled.verify().run()
     assert (report.count, report.moving, report.complete) == (0, 1, False)
+    assert report.unverified == {"search"}
 
 
 def test_many_differences_are_asked_about_at_once() -> None:
@@ -390,7 +391,7 @@ def test_many_differences_are_asked_about_at_once() -> None:
                 together.wait()
             told = {"kind": "missing", "store": 0, "token": "", "version": None, "detail": ""}
             found = [{**told, "item": keys["id"]["S"], "keys": keys} for keys in asked]
-            return {"problem": "", "differences": found}
+            return {"comparable": True, "problem": "", "differences": found}
 
     job = Job("many", {})
     work = Verify(Slow(), {"id": "S"}, {"search": "search"}, job, settle=0, workers=3)
@@ -568,6 +569,7 @@ def test_sums_that_always_move_are_not_verified(filled: Operated) -> None:
     filled.invocations.clear()
     report = filled.verify().run()
     assert (report.count, report.moving, report.complete) == (0, 7, False)
+    assert report.unverified == {"aggregation"}
     rounds = Counter(
         event.get("lookUp", True)
         for processor, event in filled.invocations

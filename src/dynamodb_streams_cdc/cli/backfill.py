@@ -31,6 +31,7 @@ from dynamodb_streams_cdc.cli.options import (
     Table,
     check_entity,
     check_processor,
+    check_processors_of,
 )
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
@@ -42,7 +43,6 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
-from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.export import Export
 from dynamodb_streams_cdc.operations.followers import Followers
 from dynamodb_streams_cdc.operations.jobs import Job, job_name
@@ -86,13 +86,10 @@ def backfill(
     for name in processor or ():
         check_processor(deployment, "--processor", name)
     source = RepairSource(deployment, source_table)
+    check_processors_of(deployment, source.name, processor)
     if entity is not None:
         check_entity(deployment, source.name, entity)
     of_table = [p for p in deployment.manifest.processors if p.source_table == source.name]
-    names = {p.name for p in of_table}
-    if strangers := sorted({*(processor or ())} - names):
-        message = f"--processor: {', '.join(strangers)} is of another table than {source.name}."
-        raise UsageError(message)
     chosen = sorted(processor or (p.name for p in of_table if p.feed == "table"))
     following = sorted({p.name for p in of_table} - {*chosen}) if not processor else []
     exported = None

@@ -1,6 +1,6 @@
 """Options that commands share, and the commands' common behaviour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -232,4 +232,18 @@ def check_processor(deployment: Deployment, option: str, name: str) -> None:
     known = sorted(deployment.manifest.functions)
     if name not in known:
         message = f"{option}: {deployment.stack} has {', '.join(known)}, and no processor {name!r}."
+        raise UsageError(message)
+
+
+def check_processors_of(
+    deployment: Deployment, table: str, processors: Collection[str] | None
+) -> None:
+    """Refuse processors that were named, and whose copies are not of the table.
+
+    Raises:
+        UsageError: there are some.
+    """
+    known = {each.name for each in deployment.manifest.processors if each.source_table == table}
+    if strangers := sorted({*(processors or ())} - known):
+        message = f"--processor: {', '.join(strangers)} is of another table than {table}."
         raise UsageError(message)

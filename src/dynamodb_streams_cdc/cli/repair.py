@@ -16,6 +16,7 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     Table,
     check_processor,
+    check_processors_of,
 )
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
@@ -79,6 +80,7 @@ def repair(
         check_processor(deployment, "--processor", name)
     keys = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
+    check_processors_of(deployment, source.name, processor)
     if differences is None:
         items = source.scan() if keys is None else [keys]
         report = RepairReport()

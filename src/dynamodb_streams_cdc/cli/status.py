@@ -127,7 +127,7 @@ def _text(row: Row, cell: Cell | None) -> str:
     if cell is None or (cell.value is None and not cell.unknown):
         return "-"
     if cell.unknown:
-        return "unknown"
+        return "unknown" if cell.value is None else f"{cell.value} or more"
     if row.unit:
         return age(cell.value) + " ago" * (row.unit == "ago")
     return str(cell.value)[:_SHORT] if row.name == "code_sha256" else str(cell.value)

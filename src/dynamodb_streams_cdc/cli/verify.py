@@ -34,6 +34,7 @@ from dynamodb_streams_cdc.cli.options import (
     Table,
     check_entity,
     check_processor,
+    check_processors_of,
 )
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
@@ -50,7 +51,7 @@ from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
-from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify
+from dynamodb_streams_cdc.operations.verify import NOT_COMPARABLE, SETTLE_SECONDS, Verify
 
 DAY = 24 * 3600.0
 """Age of an interrupted verification at which it begins again: what it read is too old."""
@@ -100,6 +101,7 @@ def verify(
         check_processor(deployment, "--processor", name)
     item = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
+    check_processors_of(deployment, source.name, processor)
     if entity is not None:
         check_entity(deployment, source.name, entity)
     runs = runs_of(deployment, on, workers)
@@ -152,6 +154,7 @@ def verify(
             settle=settle,
             progress=shown,
             keeps_problems=on is not None,
+            named=bool(processor),
         )
         report = work.report
 
@@ -195,6 +198,7 @@ def _print_json(work: Verify, stack: str, stream_arn: str) -> None:
         "read": report.read,
         "moving": report.moving,
         "unchecked": report.unchecked,
+        "not_compared": report.not_compared,
         "problems": report.problems,
         "share": report.share,
         "seconds": round(report.seconds, 1),
@@ -226,14 +230,15 @@ def _print(work: Verify, chosen: str) -> None:
     if report.count:
         console.print(lines)
         console.print()
-    right = "no differences" if report.moving else "all right"
     for name, read in sorted(report.read.items()):
         kinds = sorted(report.differences.get(name, Counter()).items())
         told = [f"{count:,} {kind}" for kind, count in kinds]
-        if not report.ended:
-            told.append("not verified to its end")
-        verdict = ", ".join(told) or right
+        if not report.has_verified(name):
+            told.append("not all of it verified")
+        verdict = ", ".join(told) or "all right"
         console.print(*cells(f"{name}: {read:,} items and copies read; {verdict}."))
+    for name in report.not_compared:
+        console.print(*cells(f"{name} was not compared: {NOT_COMPARABLE}."))
     if report.share < 1:
         console.print(
             *cells(

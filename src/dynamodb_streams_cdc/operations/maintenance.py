@@ -43,7 +43,8 @@ class Verified:
     """Result of a scheduled verification.
 
     Attributes:
-        differences: number of differences by processor, also of those without one.
+        differences: number of differences by processor, also of those without one; a processor
+            without one that was not verified, or cannot be compared, is not there.
         problems: sentences on what was not verified.
     """
 
@@ -108,13 +109,16 @@ class Maintenance:
             )
             report = work.run()
         notes = {
-            f"{VERIFY}{name}": note_of(report, name, scheduled=True) for name in self.processors
+            f"{VERIFY}{name}": note_of(report, name, scheduled=True)
+            for name in self.processors
+            if name not in report.not_compared
         }
         if not report.problems:
             notes[ROTATION] = {"segment": (begin + SEGMENTS_A_RUN) % of, "of": of}
         write_notes(self.functions, first, notes)
         counts = {name: _count(report, name) for name in self.processors}
-        return Verified(counts, report.problems)
+        known = {n: count for n, count in counts.items() if count or report.has_verified(n)}
+        return Verified(known, report.problems)
 
     def purge(self) -> Purged:
         """Purge the tombstones that are old enough.
@@ -148,7 +152,7 @@ class Maintenance:
 
 def note_verified(functions: Functions, report: VerifyReport, processors: Iterable[str]) -> None:
     """Note a verification that an operator made, for `cdc status`; the result does not need it."""
-    for name in processors:
+    for name in (each for each in processors if each not in report.not_compared):
         with contextlib.suppress(InvocationFailed):
             write_notes(functions, name, {f"{VERIFY}{name}": note_of(report, name)})
 
@@ -159,7 +163,7 @@ def note_of(report: VerifyReport, processor: str, *, scheduled: bool = False) ->
         "differences": _count(report, processor),
         "read": report.read.get(processor, 0),
         "share": report.share,
-        "complete": report.verified,
+        "complete": report.has_verified(processor),
         "scheduled": scheduled,
     }
 

@@ -52,7 +52,10 @@ Unit: TypeAlias = Literal["", "seconds", "ago"]
 
 
 class Cell(NamedTuple):
-    """A fact of a processor: its value, or why it is not known; neither if there is none."""
+    """A fact of a processor: its value, or why it is not known; neither if there is none.
+
+    A count with both is at least so high.
+    """
 
     value: Any = None
     unknown: str = ""
@@ -251,7 +254,8 @@ class StatusReader:
             (PURGE, "tombstones", "tombstones", "tombstones"),
         ):
             cells = {each.name: _noted(found, f"{prefix}{each.name}") for each in self.processors}
-            yield Row(name, label, _part(cells, fact))
+            counts = _part(cells, fact)
+            yield Row(name, label, {each: _certain(counts[each], each, cells) for each in counts})
             ages = {each: _since_note(cell, now) for each, cell in cells.items()}
             verb = {VERIFY: "verified", PURGE: "purged"}[prefix]
             yield Row(f"{verb}_seconds", verb, ages, "ago")
@@ -346,6 +350,15 @@ def _open_rebuilds(functions: LambdaFunctions, processor: DeployedProcessor) -> 
 def _noted(found: Cell, name: str) -> Cell:
     """Return a note of this name; an empty one if there is none."""
     return found if found.unknown else Cell((found.value or {}).get(name, {}))
+
+
+def _certain(count: Cell, processor: str, noted: Mapping[str, Cell]) -> Cell:
+    """Return a count, and why it may be higher if its note is of work that is not complete."""
+    note = noted[processor].value
+    if not note or note.get("complete", True):
+        return count
+    reason = f"The last verification of {processor} did not compare all of it: run cdc verify."
+    return Cell(count.value or None, reason)
 
 
 def _since_note(cell: Cell, now: float) -> Cell:

@@ -29,6 +29,7 @@ from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.names import Operation
+from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
@@ -55,6 +56,10 @@ SHARES = 1000
 SIDES = ("before", "after", "before revisions", "after revisions", "ledger")
 """What is added up of an aggregate: its sums twice, their revisions, and the ledger's rows."""
 
+NOT_COMPARABLE = (
+    "its function cannot read the copies of its sink one by one, or does not read the table"
+)
+
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
 
 _There = dict[tuple[int, str], tuple[Mapping[str, Any], str]]
@@ -71,6 +76,8 @@ class VerifyReport(Report):
         moving: copies and sums that changed all the time, and were not verified.
         unchecked: copies whose identity is a digest: their items cannot be looked up.
         problems: sentences on why a processor's verification ended early.
+        unverified: processors with a problem, or with copies or sums that were not verified.
+        not_compared: processors that cannot be compared with the table.
         share: part of the table that was read; 1 for all.
     """
 
@@ -79,6 +86,8 @@ class VerifyReport(Report):
     moving: int = 0
     unchecked: int = 0
     problems: list[str] = field(default_factory=list)
+    unverified: set[str] = field(default_factory=set)
+    not_compared: list[str] = field(default_factory=list)
     share: float = 1.0
     seconds: float = 0.0
     units: float = 0.0
@@ -87,6 +96,10 @@ class VerifyReport(Report):
     def count(self) -> int:
         """Number of differences."""
         return sum(kinds.total() for kinds in self.differences.values())
+
+    def has_verified(self, processor: str) -> bool:
+        """Return whether all of a processor was read and compared."""
+        return self.ended and processor not in (*self.unverified, *self.not_compared)
 
     @property
     def verified(self) -> bool:
@@ -117,6 +130,8 @@ class Verify:
         progress: called with the number of items read, after each answer.
         walk: makes the walks: `Walk`, or `RemoteWalk` with its executions.
         keeps_problems: after a problem the next run of the job goes on, and does not begin again.
+        named: whether the processors were chosen by name; one that cannot be compared then is an
+            error.
     """
 
     functions: Functions
@@ -135,6 +150,7 @@ class Verify:
     progress: Callable[[int, str], None] = lambda read, phase: None
     walk: Callable[..., Walk] = Walk
     keeps_problems: bool = False
+    named: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
@@ -142,7 +158,7 @@ class Verify:
         """Verify everything that was asked for.
 
         Raises:
-            InvocationFailed: a function did not answer when asked what it has.
+            OperationError: a processor that was named cannot be compared with the table.
         """
         begun = self.clock.now()
         self.report.share = self.share
@@ -182,10 +198,14 @@ class Verify:
         self.job.forget_amounts(SIDES)
 
     def run_items(self, items: Sequence[Attributes]) -> VerifyReport:
-        """Verify the copies of these items, by their keys as DynamoDB JSON."""
+        """Verify the copies of these items, by their keys as DynamoDB JSON.
+
+        Raises:
+            OperationError: a processor that was named cannot be compared with the table.
+        """
         for name in self.processors:
             answer = self._ask(name, [{"Keys": keys} for keys in items])
-            if answer is None:
+            if answer is None or not self._is_comparable(name, answer):
                 continue
             self.report.read[name] = len(items)
             self._keep_differences(name, answer["differences"])
@@ -220,7 +240,16 @@ class Verify:
 
     def _stores(self, processor: str) -> int:
         answer = self._ask(processor, [])
-        return int(answer["stores"]) if answer and answer["comparable"] else 0
+        return int(answer["stores"]) if answer and self._is_comparable(processor, answer) else 0
+
+    def _is_comparable(self, processor: str, answer: Mapping[str, Any]) -> bool:
+        if answer["comparable"]:
+            return True
+        if self.named:
+            message = f"{processor} cannot be compared with the table: {NOT_COMPARABLE}."
+            raise OperationError(message)
+        self.report.not_compared.append(processor)
+        return False
 
     def _numbers(self) -> tuple[Sequence[int], int]:
         """Return the numbers of the segments to read, and how many there are."""
@@ -319,6 +348,7 @@ class Verify:
                     self._compare_sum(processor, aggregate)
             if not moved or not left:
                 self.report.moving += moved
+                self.report.unverified |= {processor} if moved else set()
                 return
             with self.job.transaction():
                 self._forget_sums()
@@ -458,6 +488,7 @@ class Verify:
     def _add_problem(self, processor: str, problem: str) -> None:
         sentence = f"{processor} was not verified to its end: {problem}"
         with self._lock:
+            self.report.unverified.add(processor)
             if sentence not in self.report.problems:
                 self.report.problems.append(sentence)
 
@@ -466,7 +497,10 @@ class Verify:
         answers = [self._ask(processor, half) for half in halves(records)]
         if None in answers:
             return None
-        return {"differences": [each for answer in answers for each in answer["differences"]]}
+        return {
+            "comparable": True,
+            "differences": [each for answer in answers for each in answer["differences"]],
+        }
 
     def _tell(self) -> None:
         """Count what was found."""
@@ -477,4 +511,6 @@ class Verify:
         for document in self.differences():
             kinds = self.report.differences.setdefault(document["processor"], Counter())
             kinds[document["kind"]] += 1
-        self.report.moving += self.job.count_found(MOVING)
+        for document in self.job.all_found(MOVING):
+            self.report.unverified.add(document["processor"])
+            self.report.moving += 1
