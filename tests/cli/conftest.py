@@ -146,9 +146,11 @@ class Cloud:
         with patch("typer.testing._get_command", command):
             return CliRunner().invoke(app, arguments, **options)
 
-    def json(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+    def json(
+        self, *arguments: str, status: int = 0, standard_input: str | None = None
+    ) -> dict[str, Any]:
         """Run `cdc` with these arguments and `--json`; return what it writes."""
-        result = self.run(*arguments, "--json")
+        result = self.run(*arguments, "--json", input=standard_input)
         assert result.exit_code == status, result.output
         document: dict[str, Any] = json.loads(result.stdout)
         return document

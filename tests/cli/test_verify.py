@@ -139,6 +139,30 @@ def test_differences_are_named_and_repaired(cloud: Cloud, tmp_path: Path) -> Non
     assert "search: 0 copies repaired; 3 copies had changed meanwhile." in again.output
 
 
+def test_a_report_of_a_part_is_repaired_and_not_done(cloud: Cloud) -> None:
+    """What was not compared may differ as well."""
+    filled(cloud)
+    del cloud.pipeline.index.documents[item(1)]
+    report = verified(cloud, *ALONE, status=1)
+    cut = json.dumps({**report, "complete": False})
+    said = "The verification that wrote the report did not compare everything: verify again.\n"
+    done = cloud.run("repair", "--from", "-", input=cut)
+    assert (done.exit_code, done.output) == (1, f"search: 1 copy repaired.\n{said}")
+    assert verified(cloud, *ALONE)["differences"] == []
+    none = json.dumps({**report, "differences": [], "complete": False})
+    again = cloud.run("repair", "--from", "-", input=none)
+    assert (again.exit_code, again.output) == (1, f"0 differences to repair.\n{said}")
+    result = cloud.json("repair", "--from", "-", status=1, standard_input=none)
+    assert (result["verification_complete"], result["complete"]) == (False, False)
+
+
+def test_a_report_without_a_difference_says_so(cloud: Cloud) -> None:
+    filled(cloud)
+    report = json.dumps(verified(cloud, "--processor", "audit"))
+    done = cloud.run("repair", "--from", "-", input=report)
+    assert (done.exit_code, done.output) == (0, "0 differences to repair.\n")
+
+
 def test_one_item_is_verified_by_its_keys(cloud: Cloud) -> None:
     keys = ("customer_id=00001", "order_id=00001-0001")
     report = verified(cloud, *keys, status=1)

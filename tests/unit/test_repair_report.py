@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.repair_differences import read_differences
+from dynamodb_streams_cdc.operations.repair_differences import (
+    FoundDifferences,
+    read_differences,
+)
 
 STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-02-01T00:00:00.000"
 SINKS = ("aggregation", "audit", "search")
@@ -26,12 +29,12 @@ DIFFERENCE: dict[str, Any] = {
 
 
 def report(*differences: object, **others: object) -> str:
-    named = {"stack": "shop", "stream": STREAM}
+    named = {"stack": "shop", "stream": STREAM, "complete": True}
     return json.dumps({**named, "differences": differences, **others})
 
 
-def read(text: str) -> list[dict[str, Any]]:
-    return list(read_differences(text, "found.json", SINKS, "shop", STREAM))
+def read(text: str) -> FoundDifferences:
+    return read_differences(text, "found.json", SINKS, "shop", STREAM)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -41,7 +44,9 @@ def without(name: str) -> dict[str, Any]:
 def test_a_report_is_read() -> None:
     unknown = {**without("delta"), "sums_agree": None}
     of_none = {**without("delta"), "keys": None, "version": "0/x/1", "kind": "resurrected"}
-    assert read(report(DIFFERENCE, unknown, of_none)) == [DIFFERENCE, unknown, of_none]
+    found = read(report(DIFFERENCE, unknown, of_none))
+    assert found == FoundDifferences([DIFFERENCE, unknown, of_none], complete=True)
+    assert not read(report(complete=False)).complete
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,7 @@ def test_a_report_is_read() -> None:
         ("[]", "expected an object, got a list"),
         ("{}", "differences: expected a list, got nothing"),
         (report(stack=None), "stack: expected text, got nothing"),
+        (report(complete=None), "complete: expected true or false, got nothing"),
         (report(DIFFERENCE, 7), "difference 2: expected an object, got an integer"),
         (report({**DIFFERENCE, "kind": "odd"}), "kind: expected one of missing, stale"),
         (report({**DIFFERENCE, "keys": "id=1"}), "difference 1: keys: got text"),

@@ -50,7 +50,7 @@ _STATUSES: Mapping[str, Sequence[str]] = {
         "done for every index",
         "documents differ or the work ended early, or the answer was no",
     ),
-    "repair": ("every copy is right", "some copies could not be repaired"),
+    "repair": ("every copy is right", "some copies were not repaired, or not verified before"),
     "rebuild aggregation": (
         "readers read what was asked for, and it is right",
         "the rebuild is not done, or the answer was no",

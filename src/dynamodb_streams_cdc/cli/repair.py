@@ -100,8 +100,10 @@ def repair(
         source.stream_arn,
     )
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
+    work.report.verification_complete = found.complete
     with reported(work.report, lambda: _show(work.report, as_json=as_json)):
-        work.run(each for each in found if not processor or each["sink"] in processor)
+        chosen = (e for e in found.differences if not processor or e["sink"] in processor)
+        work.run(chosen)
 
 
 def _show(report: DifferencesReport, *, as_json: bool) -> None:
@@ -121,6 +123,13 @@ def _show(report: DifferencesReport, *, as_json: bool) -> None:
         by_itself = f"; {counted(moved, 'copy', 'copies')} had changed meanwhile" if moved else ""
         done = counted(report.repaired[name], "copy", "copies")
         console.print(*cells(f"{name}: {done} repaired{by_itself}."))
+    if report.ended and not report.differences:
+        console.print("0 differences to repair.")
+    if not report.verification_complete:
+        console.print(
+            "The verification that wrote the report did not compare everything: verify again.",
+            soft_wrap=True,
+        )
     if report.interrupted:
         stderr_console().print("Interrupted: verify again, and repair what is left.")
 

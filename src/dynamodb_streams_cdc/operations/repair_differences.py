@@ -8,7 +8,7 @@ that sums may count all the same, need `cdc rebuild aggregation`. A gap in the l
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import NoneType
@@ -57,11 +57,15 @@ class DifferencesReport(Report):
     """Result of a repair.
 
     Attributes:
+        verification_complete: whether the verification that found them compared everything.
+        differences: differences that were to be repaired.
         repaired: copies repaired or deleted, by sink.
         moved: copies that had changed meanwhile, and were left to their changes, by sink.
         unrepaired: differences that stay.
     """
 
+    verification_complete: bool = True
+    differences: int = 0
     repaired: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
     unrepaired: list[Unrepaired] = field(default_factory=list)
@@ -69,7 +73,7 @@ class DifferencesReport(Report):
     @property
     def complete(self) -> bool:
         """Whether nothing is left."""
-        return self.ended and not self.unrepaired
+        return self.ended and self.verification_complete and not self.unrepaired
 
 
 @dataclass
@@ -94,7 +98,6 @@ class RepairDifferences:
 
     def run(self, differences: Iterable[Mapping[str, Any]]) -> DifferencesReport:
         """Repair differences, `AT_ONCE` with each request."""
-        done = 0
         left = iter(differences)
         while chunk := list(islice(left, 10 * AT_ONCE)):
             groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -105,8 +108,8 @@ class RepairDifferences:
             for (sink, how), group in groups.items():
                 for start in range(0, len(group), AT_ONCE):
                     self._repair(sink, how, group[start : start + AT_ONCE])
-            done += len(chunk)
-            self.progress(done)
+            self.report.differences += len(chunk)
+            self.progress(self.report.differences)
         if self._filled:
             end_fill(self.functions, sorted(self._filled), FILL_NAME)
         return self.report
@@ -209,9 +212,17 @@ class RepairDifferences:
         self.report.moved[sink] += max(0, len(part) - applied - len(left))
 
 
+@dataclass(frozen=True)
+class FoundDifferences:
+    """The differences in a report of `cdc verify`, and whether it compared everything."""
+
+    differences: Sequence[dict[str, Any]]
+    complete: bool
+
+
 def read_differences(
     text: str, where: str, sinks: Iterable[str], stack: str, stream_arn: str
-) -> Iterator[dict[str, Any]]:
+) -> FoundDifferences:
     """Return the differences in the JSON of `cdc verify`.
 
     Stacks and tables of the same name may be in several Regions and accounts: `stream_arn`, of the
@@ -249,6 +260,9 @@ def read_differences(
             "verify again if the stream was replaced."
         )
         raise UsageError(message)
+    complete = report.get("complete")
+    if not isinstance(complete, bool):
+        raise _not_a_report(where, f"complete: expected true or false, got {form_of(complete)}")
     for number, each in enumerate(differences, 1):
         if fault := _fault_of(each):
             raise _not_a_report(where, f"difference {number}: {fault}")
@@ -258,7 +272,7 @@ def read_differences(
                 f"{', '.join(sorted(known))}: choose the environment that it was written for."
             )
             raise UsageError(message)
-    return iter(differences)
+    return FoundDifferences(differences, complete)
 
 
 _FIELDS: Mapping[str, tuple[type, ...]] = {
