@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
+from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.pipeline import identity
 from tests.factories import change
 from tests.unit.operated import SINKS, Operated
@@ -678,6 +679,67 @@ def test_what_a_throttled_log_did_not_take_is_left(filled: Operated) -> None:
     assert report.unrepaired[0].why == f"RetryableError: throttled: {AGAIN}"
     again = filled.repair(work.differences())
     assert (again.complete, again.repaired["audit"]) == (True, 3)
+
+
+def test_items_to_fill_are_read_a_few_at_one_time(
+    filled: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred of the largest would be more than a function can hold."""
+    read_many = SimulatedSourceTable.read_many
+    asked: list[int] = []
+
+    def counted(self: SimulatedSourceTable, keys: Sequence[Any], deadline: Deadline) -> Any:
+        asked.append(len(keys))
+        return read_many(self, keys, deadline)
+
+    for number in range(ITEMS):
+        forgotten_history(filled, number)
+        item = {**filled.item(number), "text": "x" * 390_000}
+        filled.table.items[filled.table.key_of(item)] = item
+    keys = [{"Keys": {"id": {"S": f"item-{number}"}}} for number in range(ITEMS)]
+    event = {"operation": "backfill", "streamArn": filled.arn, "keys": {"id": "S"}}
+    monkeypatch.setattr(SimulatedSourceTable, "read_many", counted)
+    answer = filled.invoke("audit", {**event, "Records": keys})
+    assert (answer["applied"], answer["read"], answer["done"]) == (ITEMS, ITEMS, True)
+    assert asked == [3, 10, 10, 10, 10, 10, 7]
+
+
+OUT_OF_MEMORY = InvocationFailed("out of memory", "Runtime.ExitError")
+
+
+@pytest.mark.parametrize("damage", [lose_the_document, stale_row, forgotten_history])
+def test_a_function_that_dies_is_asked_for_fewer(filled: Operated, damage: Damage) -> None:
+    """Down to the items that it dies of alone."""
+    for number in range(20):
+        damage(filled, number)
+    work = filled.verify()
+    work.run()
+
+    class Dying(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if len(event["Records"]) > 3 or filled.id(7) in map(self.id_of, event["Records"]):
+                raise OUT_OF_MEMORY
+            return super().invoke(processor, event)
+
+        def id_of(self, record: Any) -> str:
+            return identity(self.table, {"id": record["Keys"]["id"]["S"]})
+
+    filled.__class__ = Dying
+    report = filled.repair(work.differences())
+    assert report.repaired.total() == 19
+    [left] = report.unrepaired
+    assert (left.item, left.why) == (filled.id(7), "Runtime.ExitError: out of memory")
+
+
+def test_an_outage_is_not_asked_about_in_halves(filled: Operated) -> None:
+    for number in range(20):
+        lose_the_document(filled, number)
+    work = filled.verify()
+    work.run()
+    filled.invocations.clear()
+    filled.fails.add("search")
+    assert len(filled.repair(work.differences()).unrepaired) == 20
+    assert len(filled.invocations) == 1
 
 
 def test_a_sink_that_repairs_nothing_is_not_done(filled: Operated) -> None:

@@ -17,11 +17,13 @@ from typing import Any
 from dynamodb_streams_cdc.control.functions import (
     Functions,
     InvocationFailed,
+    is_healthy,
     not_understood,
     parse_repair_response,
 )
 from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT
 from dynamodb_streams_cdc.errors import form_of
+from dynamodb_streams_cdc.guards.halves import in_halves
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.json_text import json_object
@@ -150,16 +152,26 @@ class RepairDifferences:
         )
 
     def _repair(self, sink: str, how: str, part: Sequence[Mapping[str, Any]]) -> None:
-        try:
+        """Repair differences, and ever fewer at one time if the function dies of them."""
+
+        def ask(some: Sequence[Mapping[str, Any]]) -> bool:
             if how == "remove":
-                self._remove(sink, part)
+                self._remove(sink, some)
             elif how == "backfill":
-                self._backfill(sink, part)
+                self._backfill(sink, some)
             else:
-                self._from_table(sink, part, counts=how == "count")
-        except InvocationFailed as error:
-            for each in part:
+                self._from_table(sink, some, counts=how == "count")
+            return True
+
+        def failed(some: Sequence[Mapping[str, Any]], error: Exception) -> bool | None:
+            assert isinstance(error, InvocationFailed)
+            if len(some) > 1 and not error.outage and is_healthy(self.functions, sink):
+                return None
+            for each in some:
                 self._leave(each, f"{error.reason}: {error}")
+            return False
+
+        in_halves(ask, part, failed, InvocationFailed)
 
     def _from_table(self, sink: str, part: Sequence[Mapping[str, Any]], *, counts: bool) -> None:
         event = {
