@@ -1,10 +1,14 @@
 """`cdc purge`: asks, purges through the functions, and names what holds it back."""
 
+import os
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc.control.notes import OPEN_SECONDS
+from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from tests.cli.conftest import EXPIRED, Cloud
 from tests.unit.operated import Operated
@@ -41,6 +45,18 @@ def test_a_purge_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -> 
     cloud.pipeline.answers["search"] = expired
     report = cloud.json("purge", "--yes", status=1)
     assert (report["complete"], report["failed"], report["problems"]) == (False, True, [])
+
+
+def test_a_killed_purge_leaves_nothing_done(cloud: Cloud, operated: Operated) -> None:
+    """A later process may have its number: in a container each command has the same."""
+    name = job_name("purge", "cdc-sandbox-pipeline", os.getpid())
+    with closing(Job(name, {"command": "purge"})) as killed:
+        killed.add_parts(f"search/{number:04}" for number in range(8))
+        for part in killed.parts():
+            counts = {"purgeable": 1, "tombstones": 1, "purged": 1}
+            killed.advance(replace(part, done=True, read=1, counts=counts))
+    done = cloud.run("purge", "--yes")
+    assert (done.exit_code, done.output) == (0, "search: 4 tombstones; 4 deleted.\n")
 
 
 def test_a_purge_asks_a_person_and_refuses_a_program(cloud: Cloud, operated: Operated) -> None:

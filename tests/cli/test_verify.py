@@ -398,6 +398,15 @@ def test_a_job_of_copies_that_are_gone_begins_again(
         assert second.recall("place") == (7 if lost is None else None)
 
 
+def test_a_temporary_job_never_goes_on() -> None:
+    """A killed process leaves one, of other items even, to a later process of its number."""
+    with closing(Job("verify-7", {"keys": ["id=1"]})) as killed:
+        killed.add_found([("search/0/items/S=1", {"item": "items/S=1"})], 0.0)
+    with closing(Job("verify-7", {"keys": ["id=2"]}, temporary=True)) as job:
+        assert (job.resumed, job.count_found("seen")) == (False, 0)
+    assert not job.path.exists()
+
+
 def test_a_verification_goes_on_with_one_table_alone(cloud: Cloud) -> None:
     """Of the same name, in another Region or account, are other tables."""
     filled(cloud)

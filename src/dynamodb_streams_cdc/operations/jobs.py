@@ -89,7 +89,8 @@ class Job:
 
     It begins again if nothing was written to it for `stale_seconds`, and if it was about other
     copies: `copies` has what tells each that is known from one that had its name, or an empty text
-    while there is none yet. The file of a temporary one is removed when it is closed.
+    while there is none yet. A temporary one always begins again, and its file is removed when it is
+    closed: a process that was killed leaves a file, and a later process may have its number.
 
     Attributes:
         resumed: whether it goes on where it stopped.
@@ -143,7 +144,8 @@ class Job:
             message = f"Job {name} cannot be kept in {self.path}: {error}."
             raise OperationError(message) from error
         self.lost: str | None = None
-        self.resumed = self._claim(dict(asked), copies, is_stale=age > stale_seconds)
+        is_stale = temporary or age > stale_seconds
+        self.resumed = self._claim(dict(asked), copies, is_stale=is_stale)
         self.remember("copies", {**(self.recall("copies") or {}), **copies})
 
     def _claim(

@@ -173,7 +173,7 @@ def _count(report: VerifyReport, processor: str) -> int:
 
 
 def _job(name: str) -> Job:
-    return Job(f"{name}-{os.getpid()}", {"command": name}, stale_seconds=0.0, temporary=True)
+    return Job(f"{name}-{os.getpid()}", {"command": name}, temporary=True)
 
 
 @dataclass(frozen=True)
