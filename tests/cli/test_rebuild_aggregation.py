@@ -107,6 +107,25 @@ def test_a_rebuild_that_is_refused_claims_nothing(cloud: Cloud, operated: Operat
     assert (report["generation"], report["live"]) == (None, None)
 
 
+def test_a_rebuild_whose_sums_are_off_is_given_up(cloud: Cloud, operated: Operated) -> None:
+    ask = cloud.pipeline.answers["aggregation"]
+
+    def altered(event: Any) -> Any:
+        if event.get("step") == "check" and event.get("side") == "before":
+            operated.copies.ledger.totals["group#3"]["g1_amount"] += 1
+        return ask(event)
+
+    cloud.pipeline.answers["aggregation"] = altered
+    done = cloud.run(*COMMAND, "--yes")
+    assert done.exit_code == 1
+    assert "give the rebuild up with --finish, and rebuild." in done.output
+    assert "Readers read generation 0." in done.output
+    cloud.pipeline.answers["aggregation"] = ask
+    assert not cloud.json(*COMMAND, "--yes", status=1)["complete"]
+    assert cloud.json(*COMMAND, "--finish", "--yes")["live"] == 0
+    assert cloud.json(*COMMAND, "--yes")["live"] == 2
+
+
 def test_a_rebuild_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -> None:
     ask = cloud.pipeline.answers["aggregation"]
 

@@ -200,6 +200,26 @@ def test_a_function_that_does_not_answer_is_asked_again(filled: Operated) -> Non
         rebuild(filled).state()
 
 
+def test_a_row_that_comes_back_is_moved_by_the_next_run(filled: Operated) -> None:
+    """Such as by a restore of the ledger, after its part was moved."""
+
+    class Interrupting:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if event.get("step") == "check":
+                raise KeyboardInterrupt
+            return filled.invoke(processor, event)
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(filled, Interrupting()).run(job)
+    rows = filled.copies.ledger.rows
+    rows[filled.id(3)] = replace(rows[filled.id(3)], generation=0)
+    report = rebuild(filled).run(job)
+    assert (report.read, report.behind, report.complete) == (2 * ITEMS, 1, False)
+    again = rebuild(filled).run(job)
+    assert (again.read, again.behind, again.moved) == (2 * ITEMS, 0, 1)
+    assert again.off, "it was counted before: the next way is --finish"
+
+
 def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> None:
     class Meddling:
         def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:

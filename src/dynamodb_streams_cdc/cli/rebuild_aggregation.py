@@ -178,6 +178,10 @@ def _sentences(report: RebuildReport) -> list[str]:
             f"{counted(report.sums, 'aggregate')} compared with the ledger: "
             f"{len(report.off):,} measures off{moving}."
         )
+    if report.off and not report.behind:
+        found.append(
+            "Another run would find the same: give the rebuild up with --finish, and rebuild."
+        )
     if report.dropped:
         found.append(f"Measures removed from {counted(report.dropped, 'row')}.")
     if report.live is not None:

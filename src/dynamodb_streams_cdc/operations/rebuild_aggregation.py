@@ -156,6 +156,9 @@ class RebuildAggregation:
         finally:
             self.report.seconds = self.clock.now() - begun
             self._tell(job)
+            if self.report.behind:
+                # The next run moves everything again: nothing tells which part these rows are of.
+                job.forget_parts("move ")
             job.close()
         self._tell_state()
         return self.report
