@@ -129,11 +129,12 @@ def test_a_sink_that_is_down_ends_the_run(
 def test_retryable_failures_are_repeated_once(cloud: Cloud, asked: Asked) -> None:
     second = down(3)
     second["failures"][1]["retryable"] = False
-    answers = iter([DONE, second, DONE, DONE])
+    answers = iter([DONE, {**second, "gone": 4}, {**DONE, "gone": 1}, DONE])
     cloud.pipeline.answers["search"] = lambda event: next(answers)
     document = cloud.json("repair", "--all", status=1)
     assert sizes(asked) == [100, 100, 2, 30]
     assert (document["repaired"], document["problems"]) == ({"search": 3}, [])
+    assert document["gone"] == {"search": 5}
     assert [failure["retryable"] for failure in document["failures"]] == [False]
 
 

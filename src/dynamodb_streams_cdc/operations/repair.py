@@ -7,7 +7,7 @@ report = Repair.of(deployment, source, ["search"]).run(source.scan())
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from dynamodb_streams_cdc.change import Attributes
@@ -195,7 +195,7 @@ class Repair:
         if not again:
             return result
         final = tuple(failure for failure in result.failures if not failure.retryable)
-        return RepairResult(result.repaired, final) + repaired(again)
+        return replace(result, failures=final) + repaired(again)
 
     def _refuse(self, processor: str) -> None:
         if self.named:
