@@ -222,7 +222,7 @@ def test_keys_of_each_type_are_read(kind: str, value: object, key: object) -> No
         ("N", '{"id": true}', 'id: expected a number, got true or false: write {"id": 7}'),
         ("N", '{"id": NaN}', "id: expected a number"),
         ("N", '{"id": "seven"}', "'seven' is not a number"),
-        ("N", '{"id": "NaN"}', "a number must be a decimal number of at most 38 digits"),
+        ("N", '{"id": "NaN"}', "'NaN' is not a number"),
         ("N", '"items/N=seven"', "items/N=seven names no item of table items"),
         ("B", '{"id": 7}', 'id: expected base64 text, got an integer: write {"id": "AQ=="}'),
         ("B", '{"id": "?"}', "'?' is not base64"),

@@ -125,7 +125,7 @@ def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str)
         # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
         (["a="], "'a=' has no value, and a key of an item is never empty"),
         (["a:N=five"], "'five' is not a number"),
-        (["a:N=NaN"], "finite"),
+        (["a:N=NaN"], "'NaN' is not a number"),
         (["a:B=?"], "is not base64"),
         ([], "Missing argument"),
     ],

@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.manifest import DeployedTable, Manifest
 
 _KEY = re.compile(r"(?P<name>.+?)(?::(?P<type>[SNB]))?=(?P<value>.*)", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def parse_keys(words: Sequence[str], types: Mapping[str, str]) -> dict[str, Key]:
@@ -175,8 +176,10 @@ def _value(word: str, kind: str, text: str) -> Key:
         raise UsageError(message)
     try:
         if kind == "N":
-            return Decimal(text)
+            # Decimal takes underscores, spaces and the digits of any script; DynamoDB does not.
+            return Decimal(text if _NUMBER.fullmatch(text) else "")
         return base64.b64decode(text, validate=True) if kind == "B" else text
     except (InvalidOperation, binascii.Error):
-        message = f"{word}: {text!r} is not {'a number' if kind == 'N' else 'base64'}"
+        wanted = "a number, as in 7, -0.5 or 1e3" if kind == "N" else "base64"
+        message = f"{word}: {text!r} is not {wanted}"
         raise UsageError(message) from None
