@@ -104,7 +104,7 @@ setup: $(READY) ## Install everything: Python, Node, the CDK, jars of the local 
 	"$$PYTHON" -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The environment keeps the Python that it was built with, whatever PYTHON is given afterwards.
+# The environment keeps the Python that it was built with, also if another PYTHON is given later.
 .PHONY: .same-python
 .same-python:
 	@[ ! -e .venv/bin/python ] || command -v "$$PYTHON" >/dev/null \
