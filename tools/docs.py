@@ -289,8 +289,23 @@ def build() -> int:
     if found.returncode or "mkdocstrings:" in found.stdout:
         return 1
     shutil.copytree(playground.build(), SITE / "playground")
+    if lost := list(lost_links(SITE)):
+        print(f"Links to the playground lead nowhere on the site: {', '.join(lost)}")
+        return 1
     print(f"{SITE.relative_to(ROOT)}/index.html")
     return 0
+
+
+def lost_links(site: Path) -> Iterator[str]:
+    """Yield each page of a site with a link to the playground that leads nowhere.
+
+    Zensical resolves links of raw HTML as those of Markdown
+    (https://github.com/zensical/zensical/pull/571).
+    """
+    for page in sorted(site.rglob("*.html")):
+        for link in re.findall(r'href="((?:\.\./)+playground/)', page.read_text()):
+            if not (page.parent / link / "index.html").exists():
+                yield f"{page.relative_to(site)}: {link}"
 
 
 if __name__ == "__main__":

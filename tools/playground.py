@@ -198,7 +198,7 @@ def source_of(path: str) -> Path | None:
 
 def page(source: Path) -> str:
     """Return a page of the documentation as HTML, with links as the server has them."""
-    text = source.read_text().replace('href="../../playground/', 'href="/')
+    text = source.read_text().replace('href="../playground/', 'href="/')
     body = MarkdownIt("commonmark").enable("table").render(text)
     body = _HEADING.sub(lambda found: f'<{found[1]} id="{_slug(found[2])}">{found[2]}<', body)
     body = _LINK.sub(lambda found: _link(source, found[1], found[2]), body)

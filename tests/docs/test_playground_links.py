@@ -12,7 +12,7 @@ LINK = re.compile(r'href="((?:\.\./)+)playground/(?:#example=([a-z-]+))?"')
 
 
 def links(page: Path) -> list[tuple[str, str]]:
-    """Return the way to the site's root, and the example, of each link to the playground."""
+    """Return the way to `docs`, and the example, of each link to the playground."""
     return LINK.findall(page.read_text())
 
 
@@ -20,8 +20,24 @@ def test_linked_examples_exist() -> None:
     found = {(page, up, name) for page in docs.hand_written() for up, name in links(page)}
     assert {name for _, _, name in found if name} <= NAMES
     for page, up, _ in found:
-        depth = len(page.relative_to(docs.DOCS).parts)
-        assert up == "../" * depth, f"{page.name} is {depth} folders deep on the site"
+        depth = len(page.relative_to(docs.DOCS).parts) - 1
+        assert up == "../" * depth, f"{page.name} is {depth} folders deep in docs"
+
+
+def test_a_link_that_leads_nowhere_on_the_site_is_named(tmp_path: Path) -> None:
+    (tmp_path / "playground").mkdir()
+    (tmp_path / "playground" / "index.html").touch()
+    for name, link in (("right", "../../playground/#example=x"), ("wrong", "../../../playground/")):
+        page = tmp_path / "tutorial" / name / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text(f'<a href="{link}">')
+    assert list(docs.lost_links(tmp_path)) == ["tutorial/wrong/index.html: ../../../playground/"]
+
+
+def test_the_served_pages_link_to_the_playground() -> None:
+    page = served.page(docs.DOCS / "tutorial" / "browser.md")
+    assert 'href="/#example=overwrite"' in page
+    assert "../playground/" not in page
 
 
 def test_each_mistake_links_to_its_two_examples() -> None:
