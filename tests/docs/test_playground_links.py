@@ -24,6 +24,20 @@ def test_linked_examples_exist() -> None:
         assert up == "../" * depth, f"{page.name} is {depth} folders deep in docs"
 
 
+def test_a_page_says_how_to_serve_the_playground_before_it_links_to_it() -> None:
+    """In the repository the links lead to a folder of source code."""
+    address = f"http://127.0.0.1:{served.PORT}/"
+    for page in docs.hand_written():
+        before, link, _ = page.read_text().partition('href="../playground/')
+        if link:
+            assert "`make playground`" in before, page.name
+            assert address in before, page.name
+    for page in (docs.ROOT / "README.md", docs.DOCS / "tutorial" / "thirty-minutes.md"):
+        text = " ".join(page.read_text().split())
+        assert "`make playground` (it installs everything first)" in text
+        assert address in text
+
+
 def test_a_link_that_leads_nowhere_on_the_site_is_named(tmp_path: Path) -> None:
     (tmp_path / "playground").mkdir()
     (tmp_path / "playground" / "index.html").touch()
