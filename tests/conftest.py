@@ -109,7 +109,7 @@ def models() -> Iterator[None]:
 def sessions(models: None) -> Iterator[None]:
     """Make one session for the same arguments and environment, and one client for the same of both.
 
-    Commands make both anew in each process; most of these tests are one command, or several.
+    Commands make both again in each process; most of these tests are one command, or several.
     """
     import boto3
 
