@@ -371,6 +371,12 @@ def test_the_page_leaves_out_what_the_app_leaves_out() -> None:
     assert {f"dynamodb_streams_cdc/{wing}" for wing in wings.split(",")} == left_out
 
 
+def test_the_page_says_how_late_the_alarm_may_be() -> None:
+    alarm = TEMPLATE["Resources"]["DeadLettersPresent"]["Properties"]
+    assert (alarm["Namespace"], alarm["Period"], alarm["EvaluationPeriods"]) == ("AWS/SQS", 300, 1)
+    assert "within five minutes, or up to 15 minutes later if the queue was idle" in PAGE
+
+
 def rights() -> None:
     print(f"{'action':<27}resource")
     for action, resource in granted():
