@@ -377,6 +377,16 @@ def test_the_page_says_how_late_the_alarm_may_be() -> None:
     assert "within five minutes, or up to 15 minutes later if the queue was idle" in PAGE
 
 
+def test_pages_name_what_lambda_lacks_in_china() -> None:
+    mapping = TEMPLATE["Resources"]["Mapping"]["Properties"]
+    assert {"DestinationConfig", "MetricsConfig"} <= mapping.keys()
+    limits = (HOW_TO.parents[1] / "README.md").read_text("utf-8").partition("\n## Limits\n")[2]
+    for text in (PAGE, limits):
+        [line] = [each for each in re.split(r"\n(?=\n|- )", text) if "China" in each]
+        assert "S3 as destination" in " ".join(line.split())
+        assert "metrics" in line
+
+
 def rights() -> None:
     print(f"{'action':<27}resource")
     for action, resource in granted():

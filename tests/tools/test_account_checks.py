@@ -288,10 +288,11 @@ def test_a_region_without_the_feature_stops_a_deploy(
     ]
 
 
-def test_china_lacks_the_destination_of_the_mappings() -> None:
+def test_china_lacks_destination_and_metrics_of_the_mappings() -> None:
     [finding] = region(wanted(region="cn-northwest-1"))
     assert finding.level == "warning"
-    assert "the event source mappings of every processor ask for it" in finding.sentence
+    assert "nor have metrics of mappings" in finding.sentence
+    assert "the event source mappings of every processor ask for both" in finding.sentence
 
 
 class TestAlarmTopic:

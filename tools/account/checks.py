@@ -28,7 +28,7 @@ SHARDS_AT_THE_START = 4
 NEVER_RESERVED = 100
 QUOTA_OF_CONCURRENCY = "L-B99A9384"
 WITHOUT_BUCKETS = ("cn-",)
-"""Beginnings of the Regions where a mapping on DynamoDB cannot have a bucket as destination:
+"""Beginnings of the Regions where a mapping on DynamoDB has no bucket as destination, nor metrics:
 https://docs.amazonaws.cn/en_us/aws/latest/userguide/lambda.html"""
 NOTIFICATIONS = "notifications"
 """The further sink that needs old images and SNS: lambdas/notifications."""
@@ -122,9 +122,10 @@ def region(wanted: Wanted) -> list[Finding]:
             findings.append(Finding("Region", "blocking", sentence))
     if wanted.region.startswith(WITHOUT_BUCKETS):
         sentence = (
-            f"Lambda may not write batches that it gives up to S3 in Region {wanted.region}, and "
-            "the event source mappings of every processor ask for it: see whether AWS has added "
-            "it (Getting Started with Amazon Web Services in China, Lambda) before you deploy."
+            f"Lambda may not write batches that it gives up to S3 in Region {wanted.region}, nor "
+            "have metrics of mappings, and the event source mappings of every processor ask for "
+            "both: see whether AWS has added them (Getting Started with Amazon Web Services in "
+            "China, Lambda) before you deploy."
         )
         findings.append(Finding("Region", "warning", sentence))
     return findings
