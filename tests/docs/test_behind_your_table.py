@@ -387,6 +387,17 @@ def test_pages_name_what_lambda_lacks_in_china() -> None:
         assert "metrics" in line
 
 
+def test_the_page_has_the_size_of_the_package() -> None:
+    library = HOW_TO.parents[1] / "src" / "dynamodb_streams_cdc"
+    wings = {*(Path(wing).name for wing in NOT_DEPLOYED), "operations"}
+    files = [
+        path for path in library.rglob("*.py") if path.relative_to(library).parts[0] not in wings
+    ]
+    megabytes = sum(path.stat().st_size for path in [*files, FILES / "handler.py"]) / 1e6
+    [told] = re.findall(r"The package has ([\d.]+) MB", PAGE)
+    assert abs(megabytes - float(told)) < 0.1
+
+
 def rights() -> None:
     print(f"{'action':<27}resource")
     for action, resource in granted():
