@@ -18,7 +18,7 @@ LEFT_OUT = ("testing", "simulation")
 
 UNITS = (
     *("seconds", "hours", "bytes", "characters", "digits", "levels", "keys", "statements"),
-    *("actions", "aggregates", "records", "items", "lines", "messages", "requests"),
+    *("actions", "aggregates", "measures", "records", "items", "lines", "messages", "requests"),
 )
 SOURCE = re.compile(r"[:;,]?\s*\(?(https?://[^\s)]+)\)?")
 

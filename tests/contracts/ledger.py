@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import FORMS
 from dynamodb_streams_cdc.errors import DeadlineExceeded
 from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.contributions import add
+from dynamodb_streams_cdc.sinks.contributions import MAX_ADDITIONS, add
 from dynamodb_streams_cdc.sinks.generations import Generations
 from dynamodb_streams_cdc.sinks.ledger import LedgerRow, LedgerStore, RowUpdate, WriteConflict
 from tests.factories import deadline
@@ -275,6 +275,26 @@ class LedgerContract:
             page = ledger.sums(None, 10, deadline())
             assert page.sums == {name: {left: 2} for name in names}
             assert page.revisions == dict.fromkeys(names, 1)
+
+    def test_one_update_adds_to_so_many_measures(self, ledger: LedgerWithTotals) -> None:
+        amounts = {f"g{i % 2 + 1}_measure{i}": Decimal(i + 1) for i in range(MAX_ADDITIONS)}
+        ledger.commit([RowUpdate(None, row("orders/S=1"))], {"month": amounts})
+        assert ledger.sums(None, 10, deadline()).sums == {"month": amounts}
+        many = {f"measure{i}": Decimal(1) for i in range(400)}
+        with pytest.raises(PermanentError) as refused:
+            ledger.commit([RowUpdate(None, row("orders/S=2"))], {"month": many})
+        assert refused.value.reason == "TooManyMeasures"
+        assert ledger.sums(None, 10, deadline()).sums == {"month": amounts}
+
+    def test_more_measures_are_removed_than_one_update_holds(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        for part in range(3):
+            amounts = {f"g1_m{part}_{i}": Decimal(1) for i in range(MAX_ADDITIONS - 1)}
+            update = RowUpdate(None, row(f"orders/S={part}"))
+            ledger.commit([update], {"month": {**amounts, "orders": Decimal(1)}})
+        assert ledger.drop(1, None, 10, deadline()).dropped == 1
+        assert ledger.sums(None, 10, deadline()).sums == {"month": {"orders": 3}}
 
 
 def as_json(place: Place) -> Place:

@@ -40,6 +40,7 @@ from dynamodb_streams_cdc.sinks.ledger import LedgerRow, RowUpdate, WriteConflic
 from tests.failure_table import CANCELLED, REFUSED
 
 TOO_LARGE = "Item size has exceeded the maximum allowed size"
+TOO_LONG = "Invalid UpdateExpression: Expression size has exceeded the maximum allowed size;"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ TOO_LARGE = "Item size has exceeded the maximum allowed size"
         ("ValidationException", "Size of hashkey has exceeded the maximum", PermanentError),
         ("ValidationException", "Aggregated size of all range keys has exceeded", PermanentError),
         ("ValidationError", "Hash primary key values must be under 2048 bytes", PermanentError),
+        ("ValidationException", TOO_LONG, PermanentError),
         ("ValidationException", "Invalid UpdateExpression: Syntax error", UnexpectedResponse),
         ("ConditionalCheckFailedException", "", UnexpectedResponse),
         ("SomethingNewException", TOO_LARGE, UnexpectedResponse),

@@ -4,11 +4,13 @@ Each of them can be changed alone, and nothing else notices: what goes wrong the
 or weeks later. The relations to what the stacks set are in `tests/infrastructure/test_limits.py`.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from dynamodb_streams_cdc import Deadline
+from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import BATCH_STATEMENTS, PARALLEL
 from dynamodb_streams_cdc.aws.dynamodb.reads import BATCH_GET_KEYS
 from dynamodb_streams_cdc.aws.opensearch_documents import BULK_BYTES, REQUEST_SECONDS
@@ -20,7 +22,8 @@ from dynamodb_streams_cdc.operations.redrive import MOST_BYTES, MOST_RECORDS
 from dynamodb_streams_cdc.processor import YOUNG_SECONDS
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
-from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_AGGREGATES, MAX_MEASURES
+from dynamodb_streams_cdc.sinks.generations import spread
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_CHARACTERS, ENTRY_LEVELS
 from dynamodb_streams_cdc.sinks.search import Search
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
@@ -118,6 +121,15 @@ def test_requests_to_dynamodb_are_as_large_as_it_takes() -> None:
     assert MAX_ACTIONS == 100
     assert MAX_AGGREGATES + 1 == MAX_ACTIONS, "an item's ledger row goes with its aggregates"
     assert BATCH_STATEMENTS == 25
+
+
+def test_measures_of_one_item_fit_into_an_update_of_two_generations() -> None:
+    """4 KB: Constraints.html#limits-expression-parameters; DynamoDB Local keeps to it."""
+    measures = {f"m{number}": Decimal(1) for number in range(MAX_MEASURES)}
+    delta = spread({"day": measures}, [7, 8])
+    client: Any = None
+    update = DynamoDbLedger(client, "idempotency", "aggregates")._update("day", "0", delta["day"])
+    assert 3500 < len(update["UpdateExpression"]) <= 4096
 
 
 def test_entries_of_the_log_fit_into_items_and_requests() -> None:

@@ -12,7 +12,7 @@ from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, SumOff
-from dynamodb_streams_cdc.sinks.contributions import MAX_AGGREGATES
+from dynamodb_streams_cdc.sinks.contributions import MAX_ADDITIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations, WrongGeneration
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
@@ -270,10 +270,13 @@ def test_rows_whose_identity_is_a_digest_are_moved_as_they_are(filled: Operated)
     assert ledger.live() == ledger.sums_of(0)
 
 
-def test_a_row_of_more_aggregates_than_fit_is_emptied_first(filled: Operated) -> None:
+@pytest.mark.parametrize("of", ["aggregates", "measures"])
+def test_a_row_of_more_than_fits_is_emptied_first(filled: Operated, of: str) -> None:
     ledger = filled.copies.ledger
     [row] = ledger.read([filled.id(3)], deadline()).values()
     many = {f"other#{number}": {"count": 1} for number in range(MAX_AGGREGATES)}
+    if of == "measures":
+        many = {next(iter(row.contribution)): {f"m{n}": 1 for n in range(MAX_ADDITIONS)}}
     ledger.commit([RowUpdate(row, replace(row, revision=2, contribution={}))], {})
     held = replace(row, revision=3, contribution=many)
     ledger.commit([RowUpdate(replace(row, revision=2), held)], many)

@@ -22,7 +22,8 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.errors import ConflictError
 from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED
-from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, add, checked
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_MEASURES, add, checked
+from dynamodb_streams_cdc.sinks.generations import Generations
 from dynamodb_streams_cdc.sinks.ledger import LedgerRow, RowUpdate
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas.example_domain.order import contributions
@@ -106,6 +107,54 @@ def test_too_many_aggregates_are_permanent() -> None:
     placed = change(1, None, order())
     outcome = Aggregation(MemoryLedger(), too_many).apply([placed], deadline())
     assert isinstance(outcome.failures[placed], PermanentError)
+
+
+def measured(prefix: str, number: int) -> Contribution:
+    return {"day": {f"{prefix}{n}": 1 for n in range(number)}}
+
+
+def test_too_many_measures_of_one_aggregate_are_permanent() -> None:
+    placed, other = change(1, None, order()), change(2, None, order("00005-1"))
+    ledger = MemoryLedger()
+
+    def many(image: dict[str, Any]) -> Contribution:
+        return measured("m", MAX_MEASURES + (image["order_id"] == "00005-1"))
+
+    outcome = Aggregation(ledger, many).apply([placed, other], deadline())
+    assert (outcome.applied, list(outcome.failures)) == (1, [other])
+    error = outcome.failures[other]
+    assert isinstance(error, PermanentError)
+    assert error.reason == "TooManyMeasures"
+    assert f"day: the item contributes to {MAX_MEASURES + 1} measures" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("generations", "items"),
+    [(Generations(), [7, 7, 7, 7, 2]), (Generations().begun(0.0), [3] * 10)],
+)
+def test_measures_of_one_update_stay_within_its_limit(
+    generations: Generations, items: list[int]
+) -> None:
+    """Items that each have measures of their own, also while the sums are made again."""
+    ledger = WatchedLedger()
+    ledger.state = generations
+    sink = Aggregation(ledger, lambda image: measured(image["order_id"], 40))
+    changes = [change(n, None, order(f"{n:05}-1")) for n in range(1, 31)]
+    assert sink.apply(changes, deadline()).applied == 30
+    assert [rows for rows, _ in ledger.commits] == items
+    assert len(ledger.total("day")) == 30 * 40
+
+
+def test_a_rebuild_repairs_a_change_of_all_measures_in_two() -> None:
+    ledger = MemoryLedger(state=Generations().begun(0.0))
+    sink = Aggregation(ledger, lambda image: measured(image["status"], MAX_MEASURES))
+    placed, shipped = history(order(), order(status="shipped"))
+    sink.apply([placed], deadline())
+    error = sink.apply([shipped], deadline()).failures[shipped]
+    assert "day: the change moves 600 measures of this aggregate, at most 300" in str(error)
+    assert sink.repair(shipped.item_id, lambda: order(status="shipped"), deadline())
+    assert ledger.live() == ledger.sums_of(1)
+    assert ledger.total("day").keys() == measured("shipped", MAX_MEASURES)["day"].keys()
 
 
 def amounts(image: dict[str, Any]) -> Contribution:

@@ -127,9 +127,11 @@ PERMANENT_VALIDATION = {
     "hashkey has exceeded": "KeyTooLong",
     "range keys has exceeded": "KeyTooLong",
     "primary key values must be under": "KeyTooLong",
+    "Expression size has exceeded": "TooManyMeasures",
 }
 """DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
-only these parts of its messages are about the item. Where two have one meaning, one of them is
+only these parts of its messages are about the item: the size of an expression grows with the
+measures that an item adds to. Where two have one meaning, one of them is
 DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
 
 UNAVAILABLE = frozenset({401, 403, 407, 408, 429})

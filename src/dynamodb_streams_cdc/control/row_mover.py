@@ -13,7 +13,7 @@ from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.identity import item_id, keys_of
 from dynamodb_streams_cdc.sinks.aggregation import CONFLICTS_UNTIL_HALVED, Aggregation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, WholeTable
-from dynamodb_streams_cdc.sinks.contributions import MAX_AGGREGATES, Contribution, add
+from dynamodb_streams_cdc.sinks.contributions import Contribution, add, too_large
 from dynamodb_streams_cdc.sinks.generations import Generations, spread
 from dynamodb_streams_cdc.sinks.ledger import (
     LedgerRow,
@@ -142,7 +142,7 @@ class RowMover:
             delta = add((spread(differs, [self.generations.base]), counted))
         else:
             delta = spread(differs, self.generations.counting(self.built))
-        if row is not None and len(delta) > MAX_AGGREGATES:
+        if row is not None and too_large(delta):
             emptied = spread(difference(row, {}), self.generations.counting(row.generation))
             return _Move(emptying(row), emptied, again=True)
         return _Move(RowUpdate(row, after), delta, moves, corrects=bool(differs))

@@ -47,10 +47,10 @@ from dynamodb_streams_cdc.sinks.contributions import (
     DECIMALS,
     DIGITS,
     HEADROOM,
-    MAX_AGGREGATES,
     Contribution,
     add,
     checked,
+    too_large,
 )
 from dynamodb_streams_cdc.sinks.generations import (
     Generations,
@@ -177,17 +177,16 @@ class Aggregation:
             if row is None and newer is None:
                 return differed
             update = self.repairing(row, image, newer, generations, deadline.now())
-            delta = difference(row, update.after.contribution)
-            empties = len(delta) > MAX_AGGREGATES
+            delta = _delta(update, generations)
+            empties = too_large(delta) is not None
             if empties and row is not None:
                 update = emptying(row)
-                delta = difference(row, {})
+                delta = _delta(update, generations)
             differs = row is None or bool(delta) or row.deleted != update.after.deleted
             if not differs and row is not None and row.version == update.after.version:
                 return differed
             try:
-                counting = generations.counting(update.after.generation)
-                self.ledger.commit([update], spread(delta, counting))
+                self.ledger.commit([update], delta)
             except WriteConflict:
                 continue
             except ConflictError:
@@ -351,15 +350,18 @@ class Aggregation:
                 try:
                     preparation.begin()
                     update = self._update(change, row, generations, written_at, preparation)
-                    delta = _delta(row, update.after.contribution)
+                    delta = _delta(update, generations)
+                    # A transaction may hold old and new each, but not both: a dead letter, whose
+                    # redrive repairs the item in two.
+                    if error := too_large(delta):
+                        raise error
                 except (RetryableError, DeadlineExceeded) as error:
                     outcome.failures |= dict.fromkeys(group[position:], error)
                     break
                 except Exception as error:
                     outcome.failures[change] = error
                 else:
-                    counting = generations.counting(update.after.generation)
-                    yield _Step(group, position, update, spread(delta, counting))
+                    yield _Step(group, position, update, delta)
                     break
                 finally:
                     change.release_images()
@@ -453,11 +455,8 @@ class _Step:
         return self.group[self.position :]
 
 
-def _delta(row: LedgerRow | None, contribution: Contribution) -> Contribution:
-    delta = difference(row, contribution)
-    if len(delta) > MAX_AGGREGATES:
-        # Old and new together may exceed what one transaction holds, though neither does alone:
-        # a dead letter, and its redrive repairs the item, which may take two.
-        message = f"the change moves {len(delta)} aggregates; a transaction holds {MAX_AGGREGATES}"
-        raise PermanentError(message, "TooManyAggregates")
-    return delta
+def _delta(update: RowUpdate, generations: Generations) -> Contribution:
+    """Return what the write of a row adds to the sums of the generations that the row counts in."""
+    after = update.after
+    delta = difference(update.before, after.contribution)
+    return spread(delta, generations.counting(after.generation))

@@ -19,6 +19,13 @@ MAX_ACTIONS = 100
 MAX_AGGREGATES = MAX_ACTIONS - 1
 """The most aggregates of one item: they and its ledger row change in one transaction."""
 
+MAX_ADDITIONS = 300
+"""Measures that one update of a sum adds to: an expression has 4 KB at most, and names each twice
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters)."""
+
+MAX_MEASURES = MAX_ADDITIONS // 2
+"""The most measures of one item in one aggregate: a rebuild adds to the sums of two generations."""
+
 DIGITS = 38
 """The significant digits of a number in DynamoDB
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
@@ -68,8 +75,9 @@ def checked(
 
     Raises:
         TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is not text.
-        PermanentError: it has more than 99 aggregates, or an amount that is too large or has too
-            many decimal places for its sum to stay exact; see `Aggregation.decimals`.
+        PermanentError: it has more than 99 aggregates, or 150 measures in one, or an amount that is
+            too large or has too many decimal places for its sum to stay exact; see
+            `Aggregation.decimals`.
     """
     for aggregate, measures in contribution.items():
         if not isinstance(aggregate, str) or not aggregate:
@@ -95,12 +103,29 @@ def checked(
                     f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
                 )
                 raise PermanentError(message, "AmountOutOfRange")
-    if len(contribution) > MAX_AGGREGATES:
-        message = (
-            f"the item contributes to {len(contribution)} aggregates; at most {MAX_AGGREGATES}"
-        )
-        raise PermanentError(message, "TooManyAggregates")
+    if error := too_large(contribution, "the item contributes to", MAX_MEASURES):
+        raise error
     return add([contribution])
+
+
+def too_large(
+    moved: Contribution, what: str = "the change moves", most: int = MAX_ADDITIONS
+) -> PermanentError | None:
+    """Return why one transaction does not hold what an item moves; None if it does.
+
+    `what` begins the message; `most` measures of an aggregate fit.
+    """
+    if len(moved) > MAX_AGGREGATES:
+        message = f"{what} {len(moved)} aggregates; a transaction holds {MAX_AGGREGATES}"
+        return PermanentError(message, "TooManyAggregates")
+    for aggregate, measures in moved.items():
+        if len(measures) > most:
+            message = (
+                f"{aggregate}: {what} {len(measures)} measures of this aggregate, at most {most} "
+                "fit: spread them over several aggregates"
+            )
+            return PermanentError(message, "TooManyMeasures")
+    return None
 
 
 def is_reserved(attribute: str) -> bool:

@@ -142,7 +142,8 @@ class LedgerStore(Protocol):
     def commit(self, updates: Sequence[RowUpdate], deltas: Contribution) -> None:
         """Write the rows and add the deltas to the sums, all or nothing.
 
-        At most `MAX_ACTIONS` updates and aggregates together; no item twice.
+        At most `MAX_ACTIONS` updates and aggregates together, `MAX_ADDITIONS` measures of an
+        aggregate; no item twice.
 
         Raises:
             WriteConflict: a row is not the one in `before`, by version and revision.

@@ -1,10 +1,10 @@
 """The packing of ledger rows, and the sums that they move, into transactions."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Contribution
+from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, MAX_ADDITIONS, Contribution
 
 
 class Step(Protocol):
@@ -18,20 +18,23 @@ class Step(Protocol):
 AnyStep = TypeVar("AnyStep", bound=Step)
 
 
-@dataclass
-class _Pack(Generic[AnyStep]):
-    steps: list[AnyStep] = field(default_factory=list)
-    aggregates: set[str] = field(default_factory=set)
-
-
 def packs(steps: Iterable[AnyStep]) -> Iterator[list[AnyStep]]:
-    """Fill transactions: a ledger row for each item, a row for each distinct aggregate."""
-    pack: _Pack[AnyStep] = _Pack()
+    """Fill transactions: a ledger row for each item, a row for each distinct aggregate.
+
+    One update of an aggregate's row holds `MAX_ADDITIONS` measures.
+    """
+    pack: list[AnyStep] = []
+    sums: defaultdict[str, set[str]] = defaultdict(set)
     for step in steps:
-        if len(pack.steps) + 1 + len(pack.aggregates | step.delta.keys()) > MAX_ACTIONS:
-            yield pack.steps
-            pack = _Pack()
-        pack.steps.append(step)
-        pack.aggregates |= step.delta.keys()
-    if pack.steps:
-        yield pack.steps
+        delta = step.delta
+        if pack and (
+            len(pack) + 1 + len(sums.keys() | delta.keys()) > MAX_ACTIONS
+            or any(len(sums[a] | delta[a].keys()) > MAX_ADDITIONS for a in sums.keys() & delta)
+        ):
+            yield pack
+            pack, sums = [], defaultdict(set)
+        pack.append(step)
+        for aggregate, measures in delta.items():
+            sums[aggregate].update(measures)
+    if pack:
+        yield pack

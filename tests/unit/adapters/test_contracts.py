@@ -21,6 +21,7 @@ from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencySto
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.errors import UnexpectedResponse
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.dead_letters import DeadLetter
@@ -46,6 +47,8 @@ from tests.contracts.log import LogContract
 from tests.factories import as_delivered, change, deadline, order, record
 from tests.lambdas.conftest import create_table
 
+RECURSION = "moto parses each part of an expression one level deeper"
+
 
 def ledger_of(dynamodb: Any, shards: int = 1) -> DynamoDbLedger:
     """Return a ledger on new tables."""
@@ -62,6 +65,16 @@ class TestDynamoDbLedger(LedgerContract):
     @pytest.mark.xfail(reason="moto adds numbers beyond 38 digits", raises=pytest.fail.Exception)
     def test_a_sum_of_38_digits_is_exact_and_39_are_refused(self, ledger: LedgerWithTotals) -> None:
         super().test_a_sum_of_38_digits_is_exact_and_39_are_refused(ledger)
+
+    @pytest.mark.xfail(reason=RECURSION, raises=UnexpectedResponse)
+    def test_one_update_adds_to_so_many_measures(self, ledger: LedgerWithTotals) -> None:
+        super().test_one_update_adds_to_so_many_measures(ledger)
+
+    @pytest.mark.xfail(reason=RECURSION, raises=UnexpectedResponse)
+    def test_more_measures_are_removed_than_one_update_holds(
+        self, ledger: LedgerWithTotals
+    ) -> None:
+        super().test_more_measures_are_removed_than_one_update_holds(ledger)
 
 
 def test_only_numbers_in_a_row_of_sums_are_amounts(dynamodb: Any) -> None:

@@ -21,7 +21,7 @@ from dynamodb_streams_cdc.errors import ConflictError, RetryableError
 from dynamodb_streams_cdc.names import AGGREGATES_KEYS, GENERATIONS, IDEMPOTENCY_KEY, LEDGER
 from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.contributions import RESERVED, Contribution, add
+from dynamodb_streams_cdc.sinks.contributions import MAX_ADDITIONS, RESERVED, Contribution, add
 from dynamodb_streams_cdc.sinks.generations import (
     Generations,
     as_document,
@@ -204,15 +204,17 @@ class DynamoDbLedger:
             names = [n for n in row.keys() - RESERVED if generation_of(n) == generation]
             if not names:
                 continue
-            deadline.check()
             dropped += 1
-            with translated():
-                self.client.update_item(
-                    TableName=self.aggregates,
-                    Key={key: row[key] for key in AGGREGATES_KEYS},
-                    UpdateExpression="REMOVE " + ", ".join(f"#m{i}" for i in range(len(names))),
-                    ExpressionAttributeNames={f"#m{i}": name for i, name in enumerate(names)},
-                )
+            for at in range(0, len(names), MAX_ADDITIONS):
+                some = {f"#m{i}": name for i, name in enumerate(names[at : at + MAX_ADDITIONS])}
+                deadline.check()
+                with translated():
+                    self.client.update_item(
+                        TableName=self.aggregates,
+                        Key={key: row[key] for key in AGGREGATES_KEYS},
+                        UpdateExpression="REMOVE " + ", ".join(some),
+                        ExpressionAttributeNames=some,
+                    )
         return DropPage(len(page.items), dropped, page.following, page.units)
 
     def _scan_sums(self, place: Place | None, most: int, deadline: Deadline) -> ScanPage:

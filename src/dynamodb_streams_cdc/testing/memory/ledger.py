@@ -9,7 +9,13 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import PermanentError
 from dynamodb_streams_cdc.sinks.base import PurgePage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.contributions import MAX_ACTIONS, Amount, Contribution, add
+from dynamodb_streams_cdc.sinks.contributions import (
+    MAX_ACTIONS,
+    MAX_ADDITIONS,
+    Amount,
+    Contribution,
+    add,
+)
 from dynamodb_streams_cdc.sinks.generations import Generations, generation_of, of_generation
 from dynamodb_streams_cdc.sinks.ledger import (
     DropPage,
@@ -63,6 +69,9 @@ class MemoryLedger:
             self.moved |= {name: self.moved.get(name, 0) + 1 for name in deltas}
 
     def _added(self, aggregate: str, measures: Mapping[str, Amount]) -> dict[str, Decimal]:
+        if len(measures) > MAX_ADDITIONS:
+            message = f"{aggregate}: {len(measures)} measures; an update adds to {MAX_ADDITIONS}"
+            raise PermanentError(message, "TooManyMeasures")
         total = add(({aggregate: self.totals.get(aggregate, {})}, {aggregate: measures}))
         added = {name: Decimal(amount) for name, amount in total.get(aggregate, {}).items()}
         for name, amount in added.items():
