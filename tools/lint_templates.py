@@ -4,8 +4,8 @@
 
 CHECKOV is the script, in an environment of its own: its dependencies contradict this project's.
 Exits with 1 if synth fails, if a finding has no row in stacks/findings.py, or if a row for checkov
-accepts nothing. A row that accepts nothing in a fork alone is no problem: its domain and settings
-have other resources.
+accepts nothing. A row may accept nothing in a fork alone: its domain and settings have other
+resources.
 """
 
 import json

@@ -67,7 +67,7 @@ def test_in_a_fork_a_row_may_accept_nothing(folder: Path) -> None:
     assert len(judge([found], fork=True)) == 1
 
 
-def test_this_tree_is_no_fork_with_the_example_and_its_settings(
+def test_a_tree_with_other_settings_is_a_fork(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lint_templates, "TABLES", example_domain.TABLES)
