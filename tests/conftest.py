@@ -106,14 +106,13 @@ def models() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def sessions(models: None) -> Iterator[None]:
-    """Make one session for the same arguments and environment, and one client for the same of both.
+def session_of(models: None) -> Callable[..., Any]:
+    """Makes one session for the same arguments and environment, and one client for both.
 
     Commands make both again in each process; most of these tests are one command, or several.
     """
     import boto3
 
-    make_session: Any = boto3.Session
     made: dict[object, Any] = {}
 
     def once(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -126,12 +125,17 @@ def sessions(models: None) -> Iterator[None]:
         return made[which]
 
     def session(**options: Any) -> Any:
-        found = make_session(**options)
+        found: Any = boto3.session.Session(**options)
         found.client = partial(once, found.client)
         return found
 
-    with patch("boto3.Session", partial(once, session)):
-        yield
+    return partial(once, session)
+
+
+@pytest.fixture
+def sessions(session_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what a test runs share sessions and clients with other tests."""
+    monkeypatch.setattr("boto3.Session", session_of)
 
 
 @pytest.fixture(autouse=True)
