@@ -24,7 +24,7 @@ def test_linked_examples_exist() -> None:
         assert up == "../" * depth, f"{page.name} is {depth} folders deep in docs"
 
 
-def test_a_page_says_how_to_serve_the_playground_before_it_links_to_it() -> None:
+def test_a_page_names_make_playground_before_a_link() -> None:
     """In the repository the links lead to a folder of source code."""
     address = f"http://127.0.0.1:{served.PORT}/"
     for page in docs.hand_written():
