@@ -123,7 +123,7 @@ def test_requests_to_dynamodb_are_as_large_as_it_takes() -> None:
     assert BATCH_STATEMENTS == 25
 
 
-def test_measures_of_an_item_fit_into_an_update() -> None:
+def test_measures_of_an_item_fit_into_one_update() -> None:
     """4 KB: Constraints.html#limits-expression-parameters; DynamoDB Local keeps to it."""
     measures = {f"m{number}": Decimal(1) for number in range(MAX_MEASURES)}
     delta = spread({"day": measures}, [7, 8])
