@@ -154,7 +154,7 @@ test: $(READY) ## Run the unit, handler and infrastructure tests, no servers (SC
 	pytest tests --ignore tests/integration --ignore tests/browser --numprocesses auto --dist loadfile
 
 .PHONY: fork-check
-fork-check: $(READY) ## Make a fork with another domain in a temporary folder, and run its tests, synth, docs and demo
+fork-check: $(READY) ## Make a fork with another domain in a temporary folder; run its lint, tests, templates and demo
 	@exec python -m tools.fork.check
 
 .PHONY: simulate

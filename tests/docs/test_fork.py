@@ -10,7 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
 from lambdas import domain, example_domain
-from tools.fork.check import ENVIRONMENTS, ROOT
+from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK
 
 PAGE = ROOT / "docs/how-to/fork.md"
 READ = {"TABLES", "stories"}
@@ -34,6 +34,9 @@ def test_nothing_outside_relies_on_more_than_the_declaration() -> None:
     }
     assert {name for _, name in used} <= READ
     assert used, "the stacks read it"
+    left_out = tuple(f"tests/{folder}/" for folder in SAME_IN_A_FORK)
+    assert not [path for path, _ in used if path.startswith(left_out)]
+    assert all((ROOT / folder).is_dir() for folder in left_out)
 
 
 @UPSTREAM

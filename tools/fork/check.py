@@ -1,12 +1,14 @@
-"""Make a fork with another domain in a temporary folder, and run everything there.
+"""Make a fork with another domain in a temporary folder, and run a team's commands there.
 
     python -m tools.fork.check [--keep]
 
 It copies the tree, replaces lambdas/domain and the environments in cdk.json, as docs/how-to/fork.md
-says, and runs what a team runs: setup, lint, tests, synth of three environments, the docs, a demo.
-Nothing else of the copy is edited, and nothing else may have changed at the end.
+says, and runs what depends on them: setup, lint, tests, the templates of three environments with
+their checks, a demo. Nothing else of the copy is edited, and nothing else may have changed at the
+end. A second fork, with two tables and settings of an account, runs the tests of commands and of
+pages.
 
-The exit status is 0 only if all are green. `--keep` leaves the folder, and says where it is.
+The exit status is 0 only if all are green. `--keep` leaves the folders, and says where they are.
 """
 
 import json
@@ -16,10 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
+
+from local.deployed.deployment import QUALIFIER_KEY
 
 ROOT = Path(__file__).parents[2]
 DOMAIN = Path("lambdas/domain")
@@ -31,21 +36,41 @@ ENVIRONMENTS: Mapping[str, Mapping[str, object]] = {
     "staging": {"profile": "production", "alarms": "none"},
     "production": {"alarm_email": "climate@example.com"},
 }
+OF_AN_ACCOUNT: Mapping[str, object] = {
+    "prefix": "hotel",
+    QUALIFIER_KEY: "hotel",
+    "environments": {
+        "sandbox": {
+            "search_url": "https://search-hotel-abc.eu-west-1.es.amazonaws.com",
+            "index_prefix": "dev-",
+        },
+        "production": {"alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:on-call"},
+        "local": {},
+    },
+}
+"""The context of the second fork, in addition to the CDK's feature flags."""
 
-LANES: Sequence[Sequence[Sequence[str]]] = (
-    (
-        ("lint",),
-        *(("synth", f"ENVIRONMENT={name}") for name in ENVIRONMENTS),
-        ("docs",),
-        ("demo", "LIMIT=60"),
-    ),
-    (("test",),),
+SAME_IN_A_FORK = (
+    *("cli", "example_domain", "exercises"),
+    *("unit/esm", "unit/playground", "unit/simulation", "unit/testing"),
 )
-"""Targets of make, after `setup`. The lanes run at the same time: one often waits."""
+"""Folders of tests that are left out: they read neither lambdas/domain nor cdk.json."""
+
+TARGETS = (("lint",), ("lint-templates",), ("synth", "ENVIRONMENT=staging"), ("demo", "LIMIT=60"))
+"""Targets of make, after `setup`, next to `test`: one often waits.
+
+`make docs` is left out: it builds the site from the pages that the tests compare.
+"""
+
+OF_THE_SECOND = (
+    *("tests/tools/test_account*.py", "tests/tools/test_lint_templates.py"),
+    *("tests/docs/test_fork.py", "tests/docs/test_pages.py"),
+)
+"""Tests of commands that read lambdas/domain and cdk.json, and of pages that show them."""
 
 
-def make_fork(folder: Path) -> None:
-    """Copy the tree of this repository into a folder, and put another domain into it."""
+def make_fork(folder: Path, domain: str, context: Mapping[str, object]) -> None:
+    """Copy the tree of this repository into a folder, with another domain and context."""
     listed = _git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
         source, target = ROOT / name, folder / name
@@ -56,9 +81,9 @@ def make_fork(folder: Path) -> None:
     _commit(folder, "Upstream")
     shutil.rmtree(folder / DOMAIN)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(__file__).parent / "domain", folder / DOMAIN, ignore=ignored)
+    shutil.copytree(Path(__file__).parent / domain, folder / DOMAIN, ignore=ignored)
     settings = json.loads((folder / "cdk.json").read_text())
-    settings["context"]["environments"] = {**ENVIRONMENTS, "local": {}}
+    settings["context"] |= context
     (folder / "cdk.json").write_text(json.dumps(settings, indent=2) + "\n")
     _commit(folder, "Our domain")
 
@@ -69,56 +94,75 @@ def changed(folder: Path) -> list[str]:
     return _git(folder, "diff", "--cached", "--name-only", "HEAD~1").split()
 
 
-def run(folder: Path, command: Sequence[str]) -> bool:
+def run(folder: Path, target: Sequence[str]) -> bool:
     """Run a make target in the fork, and show its output if it fails."""
+    left_out = " ".join(f"--ignore=tests/{each}" for each in SAME_IN_A_FORK)
+    what = f"make {' '.join(target)}"
+    return _run(folder, ["make", *target], what, PYTEST_ADDOPTS=left_out)
+
+
+def run_second(folder: Path, first: Path) -> bool:
+    """Run tests in the second fork, with the packages of the first one."""
+    for name in (".venv", "node_modules", "build"):
+        (folder / name).symlink_to(first / name)
+    tests = [str(path) for pattern in OF_THE_SECOND for path in sorted(folder.glob(pattern))]
+    command = [str(first / ".venv/bin/pytest"), "--quiet", *tests]
+    return _run(folder, command, f"pytest {' '.join(OF_THE_SECOND)} in {folder.name}")
+
+
+def _run(folder: Path, command: Sequence[str], what: str, **variables: str) -> bool:
     started = time.monotonic()
     # The make that runs this one would pass its own options and variables on.
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
     }
     done = subprocess.run(
-        ["make", *command], cwd=folder, env=inherited, capture_output=True, text=True, check=False
+        command, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
     )
     seconds = time.monotonic() - started
     verdict = "green" if done.returncode == 0 else "RED"
-    print(f"{verdict:5}  {seconds:4.0f} s  make {' '.join(command)}", flush=True)
+    print(f"{verdict:5}  {seconds:4.0f} s  {what}", flush=True)
     if done.returncode != 0:
         print((done.stdout + done.stderr)[-8000:], flush=True)
     return done.returncode == 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make a fork and check it; return the exit status."""
+    """Make two forks and check them; return the exit status."""
     if set(arguments) - {"--keep"}:
         print(__doc__)
         return 2
-    folder = Path(tempfile.mkdtemp(prefix="cdc-fork-"))
+    parent = Path(tempfile.mkdtemp(prefix="cdc-fork-"))
+    folder, second = parent / "climate", parent / "two-tables"
     try:
-        make_fork(folder)
+        make_fork(folder, "domain", {"environments": {**ENVIRONMENTS, "local": {}}})
+        make_fork(second, "two_tables", OF_AN_ACCOUNT)
         if (types := ROOT / ".mypy_cache").is_dir():
             # Most modules are the same: reading their types again takes two minutes.
             shutil.copytree(types, folder / types.name)
-        green = run(folder, ("setup",)) and _in_lanes(folder)
+        green = run(folder, ("setup",)) and _in_lanes(folder, second)
         others = [path for path in changed(folder) if not path.startswith(EDITED)]
         for path in others:
             print(f"RED    {path} changed: a fork edits {' and '.join(EDITED)} alone")
     finally:
         if "--keep" in arguments:
-            print(f"The fork is in {folder}")
+            print(f"The forks are in {parent}")
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(parent, ignore_errors=True)
     return 0 if green and not others else 1
 
 
-def _in_lanes(folder: Path) -> bool:
+def _in_lanes(folder: Path, second: Path) -> bool:
     interrupted = Event()
 
-    def lane(commands: Sequence[Sequence[str]]) -> bool:
-        return all([not interrupted.is_set() and run(folder, command) for command in commands])
+    def lane(steps: Sequence[Callable[[], bool]]) -> bool:
+        return all([not interrupted.is_set() and step() for step in steps])
 
-    with ThreadPoolExecutor(len(LANES)) as lanes:
+    alone = [partial(run, folder, command) for command in TARGETS]
+    tests = [partial(run, folder, ("test",)), partial(run_second, second, folder)]
+    with ThreadPoolExecutor(2) as lanes:
         try:
-            return all([*lanes.map(lane, LANES)])
+            return all([*lanes.map(lane, (alone, tests))])
         except KeyboardInterrupt:
             interrupted.set()  # the terminal ends the targets that run
             raise
