@@ -210,6 +210,9 @@ SETTINGS: tuple[str, ...] = tuple(
 )
 
 
+_OF_SEARCH = frozenset(SearchSettings.model_fields)
+
+
 def _given(info: ValidationInfo) -> frozenset[str]:
     """Return the settings of cdk.json and of -c, without the defaults of the profile."""
     return frozenset(info.context or ())
@@ -220,7 +223,6 @@ def load(context: Mapping[str, Any]) -> Environment:
 
     Raises:
         SettingsError: with a sentence that names the setting, its place, and what to do.
-
     """
     name, given, overrides = _read(context)
     values = {**DEFAULTS.get(given["profile"], {}), **given, "name": name}
@@ -231,9 +233,37 @@ def load(context: Mapping[str, Any]) -> Environment:
     common = {key: value for key, value in values.items() if key in PER_PROCESSOR}
     values["processors"] = {each: common | settings for each, settings in own.items()}
     try:
-        return Environment.model_validate(values, context=frozenset(given))
+        environment = Environment.model_validate(values, context=frozenset(given))
     except ValidationError as error:
         raise SettingsError(_sentence(error, name, overrides)) from None
+    _refuse_shared_indexes(environment, context.get("environments", {}))
+    return environment
+
+
+def _refuse_shared_indexes(
+    environment: Environment, known: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Compare the indexes with those of the other environments that cdk.json has.
+
+    Raises:
+        SettingsError: another one writes into the same indexes, and each would overwrite the other.
+    """
+    for name, settings in known.items():
+        if name in (environment.name, "local"):
+            continue
+        search = {key: value for key, value in settings.items() if key in _OF_SEARCH}
+        try:
+            other = SearchSettings.model_validate(search)
+        except ValidationError:
+            continue  # its own deploy says why
+        if environment.shares_indexes_with(other):
+            message = (
+                f"Environments {environment.name!r} and {name!r} write into the same indexes: both "
+                f"use the domain of {other.search_url} and index_prefix {other.index_prefix!r}. In "
+                "cdk.json, give one of them an index_prefix of its own, also if they are in "
+                "different accounts or Regions: an endpoint belongs to one domain."
+            )
+            raise SettingsError(message)
 
 
 def names(context: Mapping[str, Any]) -> Naming:

@@ -74,7 +74,8 @@ class SearchSettings(BaseModel):
         search_auth: Authorisation of requests to OpenSearch: signed with the function's role, or
             none, which only local may use. Example: `iam`.
         index_prefix: Beginning of the indexes' names, in front of those that the domain declares:
-            for several deployments on one cluster. Example: `staging-`.
+            for several deployments on one cluster. Environments of one domain differ in it.
+            Example: `staging-`.
         search_nodes: Data nodes of the domain that the app creates, a multiple of `search_zones`.
             Example: `6`.
         search_instance_type: Instance type of a data node; its volumes are EBS. Example:
@@ -127,6 +128,15 @@ class SearchSettings(BaseModel):
         if self.search_url is None or self.search_auth == "none":
             return None
         return managed_domain(self.search_url, self.search_domain_arn)
+
+    def shares_indexes_with(self, other: "SearchSettings") -> bool:
+        """Return whether both write into the same indexes of an existing domain."""
+        if self.search_url is None or self.index_prefix != other.index_prefix:
+            return False
+        if self.search_domain_arn and other.search_domain_arn:
+            # A custom endpoint may be another domain in another network.
+            return self.search_domain_arn == other.search_domain_arn
+        return self.search_url == other.search_url
 
     def check_search(self, given: frozenset[str]) -> None:
         """Check the settings of OpenSearch together; `given` are those that cdk.json or -c gives.

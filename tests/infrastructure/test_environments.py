@@ -26,6 +26,7 @@ from tests.infrastructure.templates import (
 from tools.example_context import CONTEXT
 
 ARN = "arn:aws:es:eu-west-1:123456789012:domain/my-domain"
+URL = "https://search-orders-abc.eu-west-1.es.amazonaws.com"
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
     "AWS::S3::Bucket",
@@ -374,6 +375,51 @@ class TestSettings:
             load(context)
         assert sentence in str(refused.value)
         assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("sandbox", "staging", "shared"),
+        [
+            ({"search_url": URL}, {"search_url": f"{URL.upper()}:443/"}, True),
+            ({"search_url": URL}, {"search_url": URL, "index_prefix": "staging-"}, False),
+            (
+                {"search_url": URL, "index_prefix": "a-"},
+                {"search_url": URL, "index_prefix": "a-"},
+                True,
+            ),
+            ({"search_url": URL}, {"search_url": URL.replace("abc", "abd")}, False),
+            ({"search_url": URL}, {}, False),
+            ({}, {}, False),
+            (
+                {"search_url": "https://search.example.com", "search_domain_arn": ARN},
+                {"search_url": "https://other.example.com", "search_domain_arn": ARN},
+                True,
+            ),
+            (
+                {"search_url": "https://search.example.com", "search_domain_arn": ARN},
+                {"search_url": "https://search.example.com", "search_domain_arn": f"{ARN}-2"},
+                False,
+            ),
+            ({"search_url": URL}, {"search_url": "no URL"}, False),
+        ],
+    )
+    def test_two_environments_with_the_same_indexes_are_refused(
+        self, sandbox: dict[str, str], staging: dict[str, str], shared: bool
+    ) -> None:
+        known = {"sandbox": sandbox, "staging": {"profile": "sandbox", **staging}}
+        context = {"environment": "sandbox", "environments": known}
+        if not shared:
+            load(context)
+            return
+        with pytest.raises(SettingsError) as refused:
+            load(context)
+        said = str(refused.value)
+        assert said.startswith("Environments 'sandbox' and 'staging' write into the same indexes: ")
+        assert "give one of them an index_prefix of its own" in said
+        # One that the command line adds is compared as well, and one that it changes is not.
+        added = {"environment": "pr-7", "profile": "sandbox", **sandbox}
+        with pytest.raises(SettingsError, match="'pr-7' and 'sandbox' write into"):
+            load({**context, **added})
+        assert load({**context, "index_prefix": "own-"}).index_prefix == "own-"
 
     def test_the_app_stops_with_the_sentence_and_no_traceback(self) -> None:
         context = json.dumps({"environment": "sandbx"})
