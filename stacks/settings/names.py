@@ -24,7 +24,8 @@ def checked_name(name: str) -> str:
 
     The resources of an environment are found by the beginning of their names, so no name may be
     another one followed by the (perhaps shortened) name of a stack: `dev-search-pipeline` would be
-    a resource of `dev`, too.
+    a resource of `dev`, too. A first word that names a stack would be taken for the part of a
+    stack's name that says what it is (stacks/findings.py).
 
     Raises:
         ValueError: it is not valid; says why.
@@ -32,7 +33,11 @@ def checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         message = "must match [a-z][a-z0-9]*(-[a-z0-9]+)*, such as dev-anna"
         raise ValueError(message)
-    for word in name.split("-")[1:]:
+    first, *others = name.split("-")
+    if first in _FIRST_WORDS:
+        message = f"must not begin with {first!r}, which names a stack: choose another first word"
+        raise ValueError(message)
+    for word in others:
         if found := [each for each in _FIRST_WORDS if each.startswith(word)]:
             message = f"must not have {word!r} after a hyphen, which begins {found[0]!r}, a stack"
             raise ValueError(message)

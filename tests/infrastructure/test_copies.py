@@ -92,6 +92,10 @@ class TestNames:
                 "must not have 'search' after a hyphen, which begins 'search', a stack.",
             ),
             ({"environment": "dev-pip", "profile": "sandbox"}, "which begins 'pipeline', a stack"),
+            *(
+                ({"environment": name, "profile": "sandbox"}, "which names a stack: choose another")
+                for name in ("search", "pipeline", "search-a")
+            ),
             (
                 {"environment": "staging", "profile": "prod"},
                 "Setting 'profile' is 'prod' in -c profile=: input should be 'sandbox', ",
