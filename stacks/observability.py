@@ -107,17 +107,22 @@ class Observability(Construct):
             urgency=Urgency.TODAY,
             threshold=LATE_AFTER.to_milliseconds(),
         )
-        add(
-            scope,
-            "NotPolled",
-            _although(
-                written=_of_table(processor.feed.table, "ConsumedWriteCapacityUnits"),
-                seen=_of_mapping(processor, "PolledEventCount"),
-            ),
-            f"The event source mapping of {name} reads nothing, although the table is written.",
-            urgency=Urgency.TODAY,
-            periods=3,
-        )
+        if self._has_canary or processor.feed.kind == "change-log":
+            # Without the canary, a table may have writes and no stream record: a write whose
+            # condition fails, or that changes nothing, consumes write units.
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+            add(
+                scope,
+                "NotPolled",
+                _although(
+                    written=_of_table(processor.feed.table, "ConsumedWriteCapacityUnits"),
+                    seen=_of_mapping(processor, "PolledEventCount"),
+                ),
+                f"The event source mapping of {name} reads nothing, although the table is written.",
+                urgency=Urgency.TODAY,
+                periods=3,
+            )
         if self._has_canary:
             add(
                 scope,

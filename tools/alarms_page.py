@@ -19,6 +19,10 @@ HEAD = """\
 
 An alarm's name in CloudWatch begins with `cdc-ENVIRONMENT-pipeline-Observability` and contains the
 name given here. Its description ends with its urgency and its section of the runbook.
+
+Where the watcher writes no canary (an [existing table](../how-to/use-an-existing-table.md) without
+`canary`, a partition key that is not of type S), there is no `CanaryMissing`, and `NotPolled` is
+for processors that read the change log only: writes that change nothing make no stream record.
 """
 KINDS = {
     "PROCESSOR": "Alarms of each processor",

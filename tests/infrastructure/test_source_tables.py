@@ -107,6 +107,15 @@ class TestExisting:
         with_canary = of_type(encrypted.pipeline, ALARM)
         assert len([name for name in with_canary if "CanaryMissing" in name]) == 3
 
+    def test_without_canary_writes_prove_no_stream_record(
+        self, plain: Assembly, encrypted: Assembly
+    ) -> None:
+        """A put that changes nothing consumes write units: only the log's writes are counted."""
+        for assembly, others in ((plain, {"Aggregation", "Search"}), (encrypted, {"Audit"})):
+            names = [name for name in of_type(assembly.pipeline, ALARM) if "NotPolled" in name]
+            found = {name.partition("Observability")[2].partition("NotPolled")[0] for name in names}
+            assert found == {"Aggregation", "Search"} | others
+
     def test_a_customer_s_key_can_be_used(self, encrypted: Assembly, plain: Assembly) -> None:
         """Reading the table or its stream takes Decrypt; the canary's PutItem takes the others."""
         deployment = Deployment(encrypted)
