@@ -5,6 +5,7 @@ another stack imports may not (docs/decisions, 20 and 31).
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
@@ -37,6 +38,9 @@ MOST_MISSES = 6
 """Answers in a row that bring a part no further, until its child execution ends."""
 
 MISS_SECONDS = 10
+
+LONGEST_NAME = 80
+"""Of a state machine: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html"""
 
 THROTTLED = (
     "Lambda.ClientExecutionTimeoutException",
@@ -138,8 +142,8 @@ class Maintenance(Construct):
             self,
             "Machine",
             # Without one, CloudFormation's begins with no name of a stack: what a stack leaves
-            # behind is found by its name. A name has 80 characters at most.
-            state_machine_name=f"{Stack.of(self).stack_name[:68]}-maintenance",
+            # behind is found by its name.
+            state_machine_name=machine_name(Stack.of(self).stack_name),
             definition_body=sfn.DefinitionBody.from_chainable(walk),
             state_machine_type=sfn.StateMachineType.STANDARD,
         )
@@ -244,6 +248,19 @@ class Maintenance(Construct):
         if statements := use_of_key(policy):
             policy.add_statements(*statements)
         return policy
+
+
+def machine_name(stack: str) -> str:
+    """Return the name of a stack's state machine, of at most 80 characters.
+
+    Where the stack's name is cut, a hash of all of it tells it from others with the same beginning.
+    """
+    end = "-maintenance"
+    room = LONGEST_NAME - len(end)
+    if len(stack) <= room:
+        return f"{stack}{end}"
+    digest = sha256(stack.encode()).hexdigest()[:8]
+    return f"{stack[: room - len(digest) - 1]}-{digest}{end}"
 
 
 _ASKING: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 from dynamodb_streams_cdc.cli.jobs import MOST_CHILDREN
 from dynamodb_streams_cdc.operations.remote_walk import ITEMS_PER_PART
 from dynamodb_streams_cdc.operations.walk import MOST_ITEMS
-from stacks.maintenance import MOST_STEPS, THROTTLED
+from stacks.maintenance import MOST_STEPS, THROTTLED, machine_name
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.templates import Assembly, only
 
@@ -39,6 +39,15 @@ def test_a_child_execution_ends_before_its_history_is_full(walk: dict[str, Any])
     assert MOST_STEPS * MOST_ITEMS > ITEMS_PER_PART, "most parts end in one child execution"
     limits = [each for each in states["Decide"]["Choices"] if each.get("Variable") == "$.step"]
     assert [each["NumericGreaterThanEquals"] for each in limits] == [MOST_STEPS]
+
+
+def test_stacks_with_long_names_have_machines_of_their_own() -> None:
+    assert machine_name("cdc-sandbox-pipeline") == "cdc-sandbox-pipeline-maintenance"
+    fits = "cdc-sandbox-pipeline-".ljust(68, "a")
+    assert machine_name(fits) == f"{fits}-maintenance"
+    names = {machine_name(f"{fits}{end}") for end in ("-x", "-y")}
+    assert [len(name) for name in names] == [80, 80]
+    assert all(name.startswith(fits[:59]) for name in names)
 
 
 def test_a_part_that_fails_ends_no_other(walk: dict[str, Any]) -> None:
