@@ -40,7 +40,7 @@ class Stack:
     failing: set[str] = field(default_factory=set)
     is_ours: bool = True
     table: str | None = None
-    """Source table in the manifest."""
+    """Declared name of the source table in the manifest; it is the first table of the stack."""
 
     @property
     def tags(self) -> list[dict[str, str]]:
@@ -65,6 +65,8 @@ class FakeAws:
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Description of a table, in addition to the ARN of its stream."""
     expires_by: dict[str, str] = field(default_factory=dict)
+    time_to_live: str = "ENABLED"
+    """State of Time to Live of the tables in `expires_by`."""
     pipes: dict[str, str] = field(default_factory=dict)
     """Name of each pipe, and the ARN that it reads."""
     parameters: dict[str, str] = field(default_factory=dict)
@@ -305,7 +307,7 @@ class FakeAws:
         attribute = self.expires_by.get(request["TableName"])
         found = {"TimeToLiveStatus": "DISABLED"}
         if attribute:
-            found = {"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}
+            found = {"TimeToLiveStatus": self.time_to_live, "AttributeName": attribute}
         return {"TimeToLiveDescription": found}
 
     def _pipes_ListPipes(self, client: Any, request: Any) -> Any:
@@ -388,7 +390,8 @@ def fail(client: Any, operation: str, code: str) -> NoReturn:
 def _described(stack: Stack) -> dict[str, Any]:
     outputs = [{"OutputKey": name, "OutputValue": "", "ExportName": name} for name in stack.exports]
     if stack.table:
-        manifest = json.dumps({"source_tables": [{"name": stack.table}]})
+        made = next((name for kind, name in stack.resources if kind == KINDS["table"]), "")
+        manifest = json.dumps({"source_tables": [{"name": stack.table, "table": made}]})
         outputs.append({"OutputKey": "Manifest", "OutputValue": manifest})
     return {
         "StackName": stack.name,

@@ -369,6 +369,57 @@ def test_a_copy_of_another_team_stops_a_deploy(aws: FakeAws, account: Account) -
     assert found(account, "stacks")[0].level == "ok"
 
 
+class TestTimeToLive:
+    """CloudFormation cannot change the attribute of a Time to Live that is on."""
+
+    [ORDERS] = TABLES
+    OWN = "cdc-production-pipeline-OrdersTable"
+
+    @pytest.fixture
+    def deployed(self, aws: FakeAws) -> FakeAws:
+        resources = [(KINDS["table"], self.OWN)]
+        aws.add(Stack("cdc-production-pipeline", table=self.ORDERS.name, resources=resources))
+        arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.OWN}"
+        aws.tables[self.OWN] = f"{arn}/stream/2026-01-01T00:00:00.000"
+        aws.expires_by[self.OWN] = "expires_at"
+        return aws
+
+    def changed(self, account: Account, expires_by: str | None) -> list[Finding]:
+        return found(account, "Time to Live", [replace(self.ORDERS, expires_by=expires_by)])
+
+    def test_that_of_the_declaration_is_fine(self, deployed: FakeAws, account: Account) -> None:
+        assert self.changed(account, "expires_at") == []
+        del deployed.expires_by[self.OWN]
+        assert self.changed(account, "expires_at") == []
+        assert self.changed(account, None) == []
+
+    @pytest.mark.parametrize("declared", ["ttl", None])
+    def test_another_attribute_takes_two_steps(
+        self, deployed: FakeAws, account: Account, declared: str | None
+    ) -> None:
+        [finding] = self.changed(account, declared)
+        assert finding.level == "blocking"
+        assert f"is by expires_at, lambdas/domain declares expires_by={declared!r}" in str(finding)
+        assert f"--table-name {self.OWN} --time-to-live-specification " in finding.sentence
+        assert "Enabled=false,AttributeName=expires_at`), wait until" in finding.sentence
+
+    def test_one_that_is_being_turned_off_has_to_be_off(
+        self, deployed: FakeAws, account: Account
+    ) -> None:
+        deployed.time_to_live = "DISABLING"
+        [finding] = self.changed(account, "ttl")
+        assert finding.level == "blocking"
+        assert "is being turned off: wait until" in finding.sentence
+        assert self.changed(account, None) == []
+
+    def test_a_table_of_another_program_is_not_deployed(self, account: Account) -> None:
+        arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.OWN}"
+        stream = f"{arn}/stream/2026-01-01T00:00:00.000"
+        existing = {self.ORDERS.name: {"arn": arn, "stream_arn": stream}}
+        environment = load({"environment": "sandbox", "source_tables": existing})
+        assert wanted_of(account, environment, [self.ORDERS]).expires_by == {}
+
+
 class TestReservations:
     """Production has three processors, each of which reserves as many."""
 

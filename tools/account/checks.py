@@ -79,6 +79,8 @@ class Wanted:
     """Sinks that entities use in addition to the built-in ones."""
     source_tables: Sequence["SourceTable"] = ()
     """Source tables that exist."""
+    expires_by: Mapping[str, str | None] = field(default_factory=dict)
+    """Declared attribute of Time to Live of each source table that the app makes."""
 
     @property
     def environment(self) -> str:
@@ -286,17 +288,23 @@ def foreign(names: Sequence[str], wanted: Wanted) -> list[Finding]:
     return [Finding("stacks", "blocking", sentence)]
 
 
+def source_tables_of(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the source tables in the manifest of a stack that DescribeStacks gives."""
+    [manifest] = [
+        json.loads(output["OutputValue"])
+        for output in stack.get("Outputs", ())
+        if output["OutputKey"] == MANIFEST
+    ] or [{}]
+    found: list[dict[str, Any]] = manifest.get("source_tables", [])
+    return found
+
+
 def other_copies(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:
     """Find stacks of the environment that follow another table than the one that is declared."""
     findings = []
     for stack in found:
         declared = wanted.tables.get(stack["StackName"])
-        [manifest] = [
-            json.loads(output["OutputValue"])
-            for output in stack.get("Outputs", ())
-            if output["OutputKey"] == MANIFEST
-        ] or [{}]
-        deployed = [table["name"] for table in manifest.get("source_tables", ())]
+        deployed = [table["name"] for table in source_tables_of(stack)]
         if declared is not None and deployed not in ([], [declared]):
             sentence = (
                 f"{stack['StackName']} follows the table {', '.join(deployed)}, and lambdas/domain "
@@ -305,6 +313,34 @@ def other_copies(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Fin
             )
             findings.append(Finding("stacks", "blocking", sentence))
     return findings
+
+
+def time_to_live(table: str, description: Mapping[str, str], declared: str | None) -> list[Finding]:
+    """Whether one deploy can give the declared Time to Live to a table that the app made.
+
+    The attribute of one that is on can be neither changed nor left out:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-dynamodb-globaltable-timetolivespecification.html
+    https://github.com/aws/aws-cdk/issues/25655
+
+    `description` is the table's TimeToLiveDescription.
+    """
+    status, attribute = description.get("TimeToLiveStatus"), description.get("AttributeName")
+    wait = (
+        f"wait until `aws dynamodb describe-time-to-live --table-name {table}` says DISABLED, up "
+        "to an hour, and deploy then"
+    )
+    if status == "DISABLING" and declared:
+        sentence = f"Time to Live of table {table} is being turned off: {wait}."
+    elif status in ("ENABLED", "ENABLING") and attribute != declared:
+        sentence = (
+            f"Time to Live of table {table} is by {attribute}, lambdas/domain declares expires_by="
+            f"{declared!r}, and no deploy can change it while it is on: turn it off (`aws dynamodb "
+            f"update-time-to-live --table-name {table} --time-to-live-specification "
+            f"Enabled=false,AttributeName={attribute}`), {wait}."
+        )
+    else:
+        return []
+    return [Finding("Time to Live", "blocking", sentence)]
 
 
 def stacks(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:

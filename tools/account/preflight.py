@@ -71,6 +71,11 @@ def wanted_of(
             for table in tables
             if (setting := environment.source_tables.get(table.name))
         ),
+        expires_by={
+            table.name: table.expires_by
+            for table in tables
+            if table.name not in environment.source_tables
+        },
         alarm_topic=environment.alarm_topic_arn,
         makes_topic=environment.alarm_email is not None,
         reserved=sum(environment.processor(each).reserved_concurrency or 0 for each in processors),
@@ -205,6 +210,17 @@ def _readers(account: Account, wanted: Wanted) -> list[Finding]:
     own = {name for kind, name in found if kind == _MAPPING}
     streams = [each for name in tables for each in _readers_of(account, name, own)]
     return checks.readers(streams, wanted)
+
+
+def _time_to_live(account: Account, wanted: Wanted) -> list[Finding]:
+    client, findings = account.client("dynamodb"), []
+    own = {name for kind, name in _resources(account, wanted) if kind in _TABLES}
+    for stack in inventory.stacks(account, wanted.names):
+        for table in checks.source_tables_of(stack):
+            if table["name"] in wanted.expires_by and (name := table.get("table")) in own:
+                found = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+                findings += checks.time_to_live(name, found, wanted.expires_by[table["name"]])
+    return findings
 
 
 def _source_tables(account: Account, wanted: Wanted) -> list[Finding]:
@@ -477,6 +493,11 @@ CHECKS = (
         "cloudformation:ListStackResources, dynamodb:DescribeTable, "
         "lambda:ListEventSourceMappings and pipes:ListPipes",
         _readers,
+    ),
+    Check(
+        "Time to Live",
+        "cloudformation:ListStackResources and dynamodb:DescribeTimeToLive",
+        _time_to_live,
     ),
     Check(
         "source table",
