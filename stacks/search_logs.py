@@ -24,8 +24,8 @@ GROUPS = ("SlowSearches", "SlowIndexing", "Errors")
 class SearchLogs(Stack):
     """The log groups of a domain, and the policy that lets it write to them.
 
-    Slow requests are logged from the thresholds on that the index sets: SETTINGS in
-    lambdas/domain/search_document.py.
+    Slow requests are logged from the thresholds on that the settings of the index name, as those of
+    lambdas/example_domain/values.py do.
     """
 
     def __init__(self, scope: Construct, id: str, *, environment: Environment) -> None:

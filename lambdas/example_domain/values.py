@@ -44,8 +44,8 @@ INDEX_SETTINGS: dict[str, Any] = {
         "indexing.slowlog.threshold.index.warn": "1s",
     }
 }
-"""Of the index. Its number of shards is fixed once there is an index; one holds 50 GiB at most. A
-replica where there is a second node to hold it. Without thresholds a domain publishes no slow
+"""Of the index. Its number of shards is fixed once there is an index; one holds 50 GiB at most. The
+replicas are those of an index without settings. Without thresholds a domain publishes no slow
 request:
 https://docs.aws.amazon.com/opensearch-service/latest/developerguide/createdomain-configure-slow-logs.html
 """

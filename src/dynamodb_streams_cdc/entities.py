@@ -143,7 +143,8 @@ class Index:
         name: readers search it. The app makes the index `NAME-v1` and the aliases `NAME-write` and
             `NAME-v1-own`; a rebuild makes `NAME-v2`, `NAME-v2-own` and `NAME-second`.
         properties: types of the documents' fields, as in an OpenSearch mapping.
-        settings: of the index, in addition to those that the search sink needs.
+        settings: of the index, as OpenSearch takes them. Without `number_of_replicas` or
+            `auto_expand_replicas`, it has a replica where a second node can hold it ("0-1").
     """
 
     name: str

@@ -61,7 +61,8 @@ class OpenSearchIndex(Documents):
         name: name of the read alias.
         properties: the mapping of the document's fields; fields that it does not name are kept and
             not searchable.
-        settings: settings of the index, when it is created.
+        settings: settings of the index, when it is created. Unless they give replicas, it has one
+            where a second node can hold it.
         encode: returns a document as JSON; a compiled encoder takes a quarter of the time.
     """
 
@@ -206,7 +207,7 @@ class OpenSearchIndex(Documents):
     def _make(self, number: int, aliases: Mapping[str, Any], deadline: Deadline) -> None:
         deadline.check()
         body = {
-            "settings": dict(self.settings),
+            "settings": _with_replicas(self.settings),
             "mappings": {
                 "dynamic": False,
                 "_meta": {CDC: self._digest, MADE: str(uuid4())},
@@ -257,6 +258,18 @@ class OpenSearchIndex(Documents):
         except TransportError as error:
             raise meaning(error) from error
         return {} if "error" in answer else answer
+
+
+def _with_replicas(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with replicas that the cluster can hold, unless they give replicas.
+
+    The default of OpenSearch is one, for which a domain of one node stays yellow. OpenSearch
+    ignores a `number_of_replicas` in addition to `auto_expand_replicas`.
+    """
+    given = {name.removeprefix("index.") for name in (*settings, *settings.get("index", ()))}
+    if given & {"number_of_replicas", "auto_expand_replicas"}:
+        return dict(settings)
+    return {**settings, "index.auto_expand_replicas": "0-1"}
 
 
 WRITES: Mapping[str, Any] = {"is_write_index": True}

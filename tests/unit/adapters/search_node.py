@@ -45,6 +45,7 @@ class Made:
 
     aliases: dict[str, Any]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     documents: dict[str, Stored] = field(default_factory=dict)
     searchable: dict[str, Stored] = field(default_factory=dict)
     written: int = 0
@@ -128,7 +129,8 @@ class Node:
         for alias, options in body["aliases"].items():
             if options.get("is_write_index") and self._alias(alias) is not None:
                 raise Refused(500, "illegal_state_exception")
-        self.indices[name] = Made(dict(body["aliases"]), body["mappings"]["_meta"])
+        meta, settings = body["mappings"]["_meta"], body["settings"]
+        self.indices[name] = Made(dict(body["aliases"]), meta, settings)
         return {"acknowledged": True}
 
     def _aliases(self, actions: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,5 +1,6 @@
 """The index adapter keeps its contract without a server; what each condition is for."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -65,6 +66,42 @@ def test_index_that_is_made_meanwhile_is_success(node: Node, index: ReadableInde
     index.create(deadline())
     index.create(deadline())
     assert list(node.indices) == ["orders-v1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({}, {"index.auto_expand_replicas": "0-1"}),
+        (
+            {"index": {"number_of_shards": 3}},
+            {"index": {"number_of_shards": 3}, "index.auto_expand_replicas": "0-1"},
+        ),
+        *(
+            (replicas, replicas)
+            for replicas in (
+                {"number_of_replicas": 2},
+                {"index.number_of_replicas": 2},
+                {"index": {"number_of_replicas": 2}},
+                {"index": {"auto_expand_replicas": "0-2"}},
+            )
+        ),
+    ],
+)
+def test_a_replica_waits_for_a_second_node(
+    node: Node, given: dict[str, Any], made: dict[str, Any]
+) -> None:
+    """A domain of one node would be yellow; what the declaration says of replicas is kept."""
+    index = ReadableIndex(node.client(), "orders", {}, given)
+    index.create(deadline())
+    assert node.indices["orders-v1"].settings == made
+    assert index.status(deadline()).fits
+
+
+def test_an_index_from_before_that_default_needs_no_rebuild(node: Node) -> None:
+    index = ReadableIndex(node.client(), "orders", {}, {})
+    index.create(deadline())
+    of_before = hashlib.sha256(b"[{}, {}]").hexdigest()[:16]
+    assert node.indices["orders-v1"].meta[CDC] == of_before
 
 
 @pytest.mark.parametrize(("others", "written"), [(RETRY_ON_CONFLICT, True), (4, False)])
