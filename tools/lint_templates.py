@@ -82,9 +82,12 @@ def run(checkov: str, folder: Path) -> Mapping[str, Any]:
     Raises:
         NotCheckedError: it found no template, could not read one, or could not run.
     """
-    command = [checkov, "--directory", str(folder), "--framework", "cloudformation"]
+    # Checkov takes 40 characters of a path of this machine for a secret: it gets none.
+    command = [str(Path(checkov).absolute()), "--directory", ".", "--framework", "cloudformation"]
     options = ["--output", "json", "--compact", "--quiet", "--skip-download", "--soft-fail"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *options], cwd=folder, capture_output=True, text=True, check=False
+    )
     try:
         report = json.loads(done.stdout)
         summary = report["summary"]
