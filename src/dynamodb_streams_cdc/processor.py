@@ -249,13 +249,13 @@ class _Batch:
         return self._respond()
 
     def _dies_of_everything(self, deaths: int) -> bool:
-        """Return whether the function dies on many records; the record is tried again then.
+        """Return whether the function may die on many records; the record is tried again then.
 
         A hold would go on after the fix. The attempt may be the next death, so the metric is
         published before it.
         """
-        if not self.suspect.dies_of_everything():
-            return False
+        if not (known := self.suspect.dies_of_everything()):
+            return known is None
         logger.error(
             "the breaker is open: the function dies on many records, on this one %d times. That is "
             "the code or its memory, not the records: beyond %d in an hour none becomes a dead "
@@ -376,10 +376,9 @@ class _Batch:
         return _Action.GIVE_UP
 
     def _hopeless(self, change: Change, error: Exception) -> bool:
-        if isinstance(error, MissingImage):
-            return False
         return self.processor.is_permanent(error) or (
             self.processor.is_unexpected(error)
+            and not isinstance(error, MissingImage)
             and self._overdue(change.recorded_at)
             and not self.applier.stopped
         )
@@ -478,7 +477,7 @@ class _Batch:
                 self.counts.access_denied = 1
                 break
         for error in self.failed.values():
-            if isinstance(error, MissingImage):
+            if isinstance(error, MissingImage) and not self.processor.is_permanent(error):
                 logger.error(
                     "the stream is at fault, not the records. None becomes a dead letter, the "
                     "shard waits: %s",

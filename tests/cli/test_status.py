@@ -107,7 +107,7 @@ def test_a_verification_of_a_part_claims_no_right_copies(cloud: Cloud) -> None:
     shown = cloud.run("status").output
     [line] = [line for line in shown.splitlines() if line.startswith("differences")]
     assert line.split() == ["differences", "unknown", "3", "or", "more"]
-    assert f"Unknown differences: The last verification of search {said}" in shown
+    assert f"Partly known differences: The last verification of search {said}" in shown
 
 
 def answering(operation: str, **answer: Any) -> Any:

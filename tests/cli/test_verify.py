@@ -137,6 +137,8 @@ def test_differences_are_named_and_repaired(cloud: Cloud, tmp_path: Path) -> Non
     assert verified(cloud)["differences"] == []
     again = cloud.run("repair", "--from", "-", input=json.dumps(report))
     assert "search: 0 copies repaired; 3 copies had changed meanwhile." in again.output
+    told = cloud.json("repair", "--from", "-", standard_input=json.dumps(report))
+    assert (told["repaired"], told["moved"]["search"]) == ({"search": 0}, 3)
 
 
 def test_a_report_of_a_part_is_repaired_and_not_done(cloud: Cloud) -> None:
@@ -216,6 +218,15 @@ def test_a_sink_that_cannot_be_compared_is_named(cloud: Cloud, words: tuple[str,
     alone = cloud.run("verify", "--settle", "0", *ALONE, *words)
     assert (alone.exit_code, alone.stdout) == (1, "")
     assert "search cannot be compared with the table" in alone.stderr
+
+
+def test_a_verification_that_compares_nothing_is_not_complete(cloud: Cloud) -> None:
+    """Functions that lost a setting answer as those that keep no copies."""
+    for name in ("audit", "search"):
+        cloud.pipeline.answers[name] = {**INCOMPARABLE, "problem": ""}
+    report = verified(cloud, status=1)
+    assert (report["complete"], report["differences"]) == (False, [])
+    assert "Nothing of audit and search was compared" in report["problems"][0]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from tests.schedules import long
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-sink.md"
 COPIED = (
-    *("lambdas", "stacks", "src", "tools", "tests", "docs"),
+    *("lambdas", "stacks", "src", "local", "tools", "tests", "docs"),
     *("cdk.json", "pyproject.toml", "Makefile"),
 )
 OWN = "lambdas/sql/"

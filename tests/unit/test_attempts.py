@@ -120,6 +120,22 @@ def test_a_count_that_fails_holds_nothing_up(caplog: pytest.LogCaptureFixture) -
     assert caplog.text.count("an attempt could not be counted: RetryableError") == 2
 
 
+class Unread(MemoryAttempts):
+    """A table that is throttled where it is read."""
+
+    def read(self, name: str, now: float) -> int:
+        raise RetryableError(name)
+
+
+def test_an_unknown_hour_opens_no_breaker(caplog: pytest.LogCaptureFixture) -> None:
+    """The record is tried again: nothing says that the function dies on others."""
+    bench = Bench(Deadly(), OLD)
+    bench.options = {"attempts": Unread({NAME: MOST_DEATHS})}
+    assert bench.place([1]) == []
+    assert [counts.breaker_open for counts in bench.counts] == [0]
+    assert "the breaker is open" not in caplog.text
+
+
 class NotEnding(MemoryAttempts):
     """A table that takes the beginning of an attempt, and is throttled at its end."""
 

@@ -1,6 +1,7 @@
 """Items that are read by their keys fit into a function's memory, small or large."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -41,20 +42,24 @@ def read(sizes: Sequence[int]) -> tuple[Table, Slices]:
 
 def test_small_items_are_read_by_the_hundred() -> None:
     table, slices = read([50] * 500)
-    assert table.requests == [AT_FIRST, AT_MOST, AT_MOST, AT_MOST, AT_MOST, 90]
+    assert table.requests == [AT_FIRST, 20, 40, 80, AT_MOST, AT_MOST, AT_MOST, 50]
     assert slices.units == 500
 
 
-@pytest.mark.parametrize("sizes", [[LARGEST] * 60, [50] * 130 + [LARGEST // 2] * 60])
+@pytest.mark.parametrize("sizes", [[LARGEST] * 60, [50] * 150 + [LARGEST // 2] * 60])
 def test_few_large_items_are_held_at_one_time(sizes: list[int]) -> None:
     table, slices = read(sizes)
-    start = 0
-    for number, most in enumerate(table.requests):
-        held = sum(sizes[start : start + most])
-        # A slice is as large as the one before it allows: one of them may be too large.
-        assert held <= 1.1 * HELD_BYTES or number == table.requests.index(AT_MOST) + 1
-        start += most
+    ends = list(accumulate(table.requests))
+    held = [sum(sizes[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    # A slice is as large as the one before it allows: the first of large items may be too large.
+    assert sum(each > 1.1 * HELD_BYTES for each in held) <= 1
+    assert max(held) <= 5 * HELD_BYTES
     assert slices.units == pytest.approx(sum(max(1, size / 4096) for size in sizes), rel=0.02)
+
+
+def test_large_items_after_few_small_ones_are_not_read_at_once() -> None:
+    table, _ = read([50] * AT_FIRST + [LARGEST] * 50)
+    assert max(table.requests) == 2 * AT_FIRST
 
 
 def test_items_that_are_gone_cost_a_unit() -> None:

@@ -17,6 +17,7 @@ from dynamodb_streams_cdc import (
     Expiry,
     Image,
     MalformedRecord,
+    MissingImage,
     RetryableError,
     Search,
     Sink,
@@ -24,7 +25,7 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.processor import EVERYWHERE
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
-from dynamodb_streams_cdc.sinks.log_entries import change_from_entry
+from dynamodb_streams_cdc.sinks.log_entries import NoImageStore, change_from_entry
 from dynamodb_streams_cdc.testing.memory import (
     MemoryImageStore,
     MemoryIndex,
@@ -422,6 +423,17 @@ def from_log(changed: Change, image_store: MemoryImageStore) -> Change:
     ChangeLog(log, image_store).apply([changed], deadline_at(NOON))
     [entry] = log.entries.values()
     return change_from_entry(entry, image_store)
+
+
+def test_without_an_image_store_the_stream_is_not_at_fault() -> None:
+    """The processor lacks a setting: an old record becomes a dead letter, the shard goes on."""
+    log = MemoryLog()
+    large = change(1, None, order(notes="x" * 200_000))
+    ChangeLog(log, MemoryImageStore()).apply([large], deadline_at(NOON))
+    [entry] = log.entries.values()
+    with pytest.raises(NoImageStore, match="say where to read it"):
+        change_from_entry(entry).images  # noqa: B018
+    assert not issubclass(NoImageStore, MissingImage)
 
 
 def test_a_delete_needs_no_image() -> None:

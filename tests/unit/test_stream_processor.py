@@ -391,6 +391,16 @@ def test_a_stream_without_the_image_blocks_its_shard(
     assert vars(error)["event"] == LogEvent.SOURCE_AT_FAULT
 
 
+def test_who_calls_a_missing_image_permanent_gets_dead_letters(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(Picky(lambda change: MissingImage("KEYS_ONLY")))
+    bench.options = {"permanent": (MissingImage,)}
+    assert bench.run(insert(1)) == []
+    assert len(bench.dead) == 1
+    assert "the stream is at fault" not in caplog.text
+
+
 def test_out_of_time_is_never_a_dead_letter() -> None:
     bench = Bench(Picky(raising(DeadlineExceeded("no time"), 1)), now=OLD)
     assert bench.run(insert(1), insert(2)) == [sequence(1)]

@@ -243,6 +243,16 @@ def test_a_change_takes_more_than_half_of_the_time(sink: str) -> None:
     assert (outcome.applied, len(outcome.failures)) == (1, 1)
 
 
+@pytest.mark.parametrize("sink", SLOW)
+def test_refused_changes_of_an_item_take_all_of_the_time(sink: str) -> None:
+    """Each delivery begins with the newest: the oldest would never be tried."""
+    function = SlowFunction(PermanentError("no total"))
+    same = order("00001-1")
+    changes = [change(number, same, same) for number in range(1, 81)]
+    outcome = SLOW[sink](function).apply(changes, function.deadline)
+    assert set(map(type, outcome.failures.values())) == {PermanentError}
+
+
 @dataclass
 class SlowStore(MemoryImageStore):
     """An image store whose requests take seconds."""

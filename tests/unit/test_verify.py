@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -319,6 +320,18 @@ def test_an_item_of_no_entity_is_refused_by_every_sink(strange: Operated) -> Non
     assert set(found(strange, "all")) == {(sink, "refused", name) for sink in SINKS}
     alone = strange.verify("one").run_items([{"id": {"S": "stranger"}}])
     assert (alone.complete, alone.count) == (False, len(SINKS))
+
+
+def test_a_copy_of_an_item_of_no_entity_is_foreign_and_removed(strange: Operated) -> None:
+    """No sink may hold the item, and readers of the index find it."""
+    documents, name = strange.copies.index.documents, identity(strange.table, {"id": "stranger"})
+    documents[name] = deepcopy(documents[strange.id(5)])
+    assert set(found(strange, "all")) == {
+        *((sink, "refused", name) for sink in SINKS),
+        ("search", "foreign", name),
+    }
+    assert repaired(strange, "again").repaired["search"] == 1
+    assert name not in documents
 
 
 def test_an_item_of_no_entity_that_is_gone_is_none(strange: Operated) -> None:
@@ -701,7 +714,7 @@ def test_items_to_fill_are_read_a_few_at_one_time(
     monkeypatch.setattr(SimulatedSourceTable, "read_many", counted)
     answer = filled.invoke("audit", {**event, "Records": keys})
     assert (answer["applied"], answer["read"], answer["done"]) == (ITEMS, ITEMS, True)
-    assert asked == [3, 10, 10, 10, 10, 10, 7]
+    assert asked == [3, 6, 10, 10, 10, 10, 10, 1]
 
 
 OUT_OF_MEMORY = InvocationFailed("out of memory", "Runtime.ExitError")

@@ -4,7 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,12 @@ def print_json(document: object) -> None:
 
 def print_report(report: Report) -> None:
     """Write the report of work for other programs."""
-    print_json({**asdict(report), "complete": report.complete})
+    print_json({**_fields(report), "complete": report.complete})
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass. Not as `asdict` does, which makes a Counter of pairs."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 def print_json_list(name: str, values: Iterable[object], others: Mapping[str, object]) -> None:
@@ -85,7 +90,7 @@ def print_json_list(name: str, values: Iterable[object], others: Mapping[str, ob
 
 
 def plain(value: object) -> Any:
-    """Return a value of an item for JSON: sets sorted, bytes as base64.
+    """Return a value of an item or a report for JSON: sets sorted, bytes as base64.
 
     Whole numbers are numbers, others are text: JSON's would not be exact for every reader.
     """
@@ -95,6 +100,8 @@ def plain(value: object) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, set):
         return sorted((each if isinstance(each, str) else plain(each) for each in value), key=str)
+    if is_dataclass(value):
+        return _fields(value)
     message = f"no JSON for a {type(value).__name__}"
     raise TypeError(message)
 

@@ -114,13 +114,14 @@ def _print(found: Status) -> None:
     for row in found.rows:
         lines.add_row(*cells(row.label, *(_text(row, row.cells.get(n)) for n in found.processors)))
     console.print(lines)
-    reasons: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    reasons: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for row in found.rows:
         for cell in row.cells.values():
             if cell.unknown:
-                reasons[cell.unknown][row.label] = None
-    for reason, labels in reasons.items():
-        console.print(*cells(f"Unknown {', '.join(labels)}: {reason}"), soft_wrap=True)
+                known = "Unknown" if cell.value is None else "Partly known"
+                reasons[known, cell.unknown][row.label] = None
+    for (known, reason), labels in reasons.items():
+        console.print(*cells(f"{known} {', '.join(labels)}: {reason}"), soft_wrap=True)
 
 
 def _text(row: Row, cell: Cell | None) -> str:

@@ -50,7 +50,8 @@ class Slices:
             yield list(zip(some, found, strict=True))
             start += len(some)
             fitting = HELD_BYTES // max(1, sum(sizes) // len(sizes))
-            self.at_once = min(AT_MOST, max(1, fitting), 10 * len(some))
+            # Twice as many: the items that follow may be larger than those so far.
+            self.at_once = min(AT_MOST, max(1, fitting), 2 * len(some))
 
     def items(self, keys: Sequence[Attributes]) -> Iterator[Attributes | None]:
         """Yield the item of each key, None for no item; a slice of them is held at one time."""

@@ -90,7 +90,7 @@ class SqlTable:
         for group in by_item(changes):
             for position, change in enumerate(group):
                 try:
-                    preparation.begin()
+                    preparation.begin(older=position > 0)
                     row = self._row(preparation.new_image(change))
                     writes.append((change, group[position + 1 :], row))
                     break

@@ -130,15 +130,15 @@ class Suspect:
         if self.store is not None and self.name is not None:
             self._clear(self.store, self.name)
 
-    def dies_of_everything(self) -> bool:
-        """Return whether too many records became dead letters in this hour; True if unknown."""
+    def dies_of_everything(self) -> bool | None:
+        """Return whether too many records became dead letters in this hour; None if unknown."""
         assert self.store is not None
         now = self.deadline.now()
         try:
             return self.store.read(hour_of(self.processor, now), now) >= MOST_IN_AN_HOUR
         except Exception as error:
             self._uncounted(error)
-            return True
+            return None
 
     def gave_up(self) -> None:
         """Count a record that has become a dead letter in this hour."""

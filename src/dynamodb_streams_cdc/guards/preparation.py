@@ -26,13 +26,16 @@ class Preparation:
         self._begun = False
         self._problem: RetryableError | DeadlineExceeded | None = None
 
-    def begin(self) -> None:
-        """Begin with the next change.
+    def begin(self, *, older: bool = False) -> None:
+        """Begin with the next change; `older`: instead of a newer one of its item, which failed.
+
+        Older ones may take all of the time. Without the oldest, the next delivery begins with the
+        same change, and ends in the same way.
 
         Raises:
             DeadlineExceeded: the others took half of the time, or the time is up.
         """
-        if not self._begun:
+        if older or not self._begun:
             self._deadline.check()
             self._begun = True
         elif self._deadline.remaining() < self._half:

@@ -25,7 +25,7 @@ from dynamodb_streams_cdc.control.functions import (
     not_understood,
 )
 from dynamodb_streams_cdc.deadline import Clock, Deadline, SystemClock
-from dynamodb_streams_cdc.entities import AGGREGATION
+from dynamodb_streams_cdc.entities import AGGREGATION, AUDIT, SEARCH
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.guards.halves import halves
 from dynamodb_streams_cdc.names import Operation
@@ -62,8 +62,17 @@ NOT_COMPARABLE = (
 
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
 
-_There = dict[tuple[int, str], tuple[Mapping[str, Any], str]]
-"""Differences that are there now, with the kind that the change log tells, by store and item."""
+_There = dict[tuple[int, str, str], tuple[Mapping[str, Any], str]]
+"""Differences that are there now, with the kind that the change log tells; see `_of_one`."""
+
+
+def _of_one(difference: Mapping[str, Any]) -> tuple[int, str, str]:
+    """Return the store and the item of a difference, and what of them differs.
+
+    That an item is refused is told of its keys. A store may have a copy of it all the same.
+    """
+    is_refused = difference["kind"] == DifferenceKind.REFUSED
+    return difference["store"], difference["item"], "keys" if is_refused else "copy"
 
 
 @dataclass
@@ -167,6 +176,7 @@ class Verify:
         try:
             stores = {name: self._stores(name) for name in self.processors}
             able = {name: number for name, number in stores.items() if number}
+            self._complain_if_nothing_is_compared()
             self._walk("", self._sums_parts("before", able))
             self._walk("comparing", [*self._table_parts(able), *self._copies_parts(able)])
             self._verify_sums(able)
@@ -251,6 +261,15 @@ class Verify:
         self.report.not_compared.append(processor)
         return False
 
+    def _complain_if_nothing_is_compared(self) -> None:
+        """Add a problem if the processors have copies, and none can be compared."""
+        built_in = (AGGREGATION, SEARCH, AUDIT)
+        copying = [name for name, sink in self.processors.items() if sink in built_in]
+        if copying and set(copying) <= set(self.report.not_compared):
+            names = " and ".join(copying)
+            problem = f"Nothing of {names} was compared: look at the settings of their functions."
+            self.report.problems.append(problem)
+
     def _numbers(self) -> tuple[Sequence[int], int]:
         """Return the numbers of the segments to read, and how many there are."""
         if self.share >= 1:
@@ -320,7 +339,7 @@ class Verify:
 
     def _keep_differences(self, processor: str, differences: Sequence[Mapping[str, Any]]) -> None:
         named = (
-            (f"{processor}/{each['store']}/{each['item']}", {**each, "processor": processor})
+            ("/".join(map(str, (processor, *_of_one(each)))), {**each, "processor": processor})
             for each in differences
         )
         self.job.add_found(named, self.clock.now())
@@ -415,8 +434,10 @@ class Verify:
         if answer is None:
             return None
         told = self._told(answer["differences"])
-        there = {(each["store"], each["item"]): each for each in answer["differences"]}
-        return {key: (each, told.get(key, each["kind"])) for key, each in there.items()}
+        return {
+            _of_one(each): (each, told.get((each["store"], each["item"]), each["kind"]))
+            for each in answer["differences"]
+        }
 
     def _keep_look(
         self,
@@ -431,7 +452,7 @@ class Verify:
                     self.job.settle(name, document, MOVING, now)
                     continue
                 looks[name] += 1
-                found, kind = there.get((document["store"], document["item"]), (None, ""))
+                found, kind = there.get(_of_one(document), (None, ""))
                 if found is None:
                     self.job.settle(name, None, SEEN, now)
                 elif found["token"] == document["token"] and found["kind"] == document["kind"]:

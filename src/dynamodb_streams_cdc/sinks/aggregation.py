@@ -348,7 +348,7 @@ class Aggregation:
                     outcome.stale += len(group) - position - 1
                     break
                 try:
-                    preparation.begin()
+                    preparation.begin(older=position > 0)
                     update = self._update(change, row, generations, written_at, preparation)
                     delta = _delta(update, generations)
                     # A transaction may hold old and new each, but not both: a dead letter, whose

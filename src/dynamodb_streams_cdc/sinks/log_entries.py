@@ -48,7 +48,7 @@ from dynamodb_streams_cdc.change import (
 )
 from dynamodb_streams_cdc.deserializer import base64_text, with_bytes
 from dynamodb_streams_cdc.diff import diff
-from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource, MissingImage
+from dynamodb_streams_cdc.errors import CdcError, MalformedRecord, MalformedSource
 from dynamodb_streams_cdc.identity import check_version
 from dynamodb_streams_cdc.lambda_types import AnyRecord
 
@@ -261,10 +261,14 @@ def _seconds(text: str) -> float:
         reject("entry.changed_at", "an ISO time of the years 1 to 9999", text, error)
 
 
+class NoImageStore(CdcError):
+    """Images are kept elsewhere, and the processor was not told where: its setup is at fault."""
+
+
 def _images(kind: ChangeKind, name: str, image_store: ImageStore | None) -> Images:
     if image_store is None:
         message = f"the images are in the object {name}: say where to read it (image_store=)"
-        raise MissingImage(message)
+        raise NoImageStore(message)
     images = unpacked(name, image_store.read(name))
     for part, image, wanted in (
         ("before", images.before, kind not in BEGINNINGS),

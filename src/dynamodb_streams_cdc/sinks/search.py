@@ -114,7 +114,7 @@ class Search:
         for group in groups:
             for position, change in enumerate(group):
                 try:
-                    preparation.begin()
+                    preparation.begin(older=position > 0)
                     is_first = group[-1].kind in BEGINNINGS
                     image = preparation.new_image(change)
                     upsert = self.upsert_of(ItemVersion.of(change), image, written_at, is_first)
