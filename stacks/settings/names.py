@@ -16,7 +16,8 @@ LONGEST = 20
 """Characters of prefix and name together. CloudFormation shortens the names that it makes, of which
 a bucket's has 63 characters at most: the part before PART has to survive."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_FIRST_WORDS = {part.partition("-")[0] for part in (*PARTS, *EARLIER_PARTS)}
+_NAMES_A_PART = {part.partition("-")[0] for part in PARTS}
+_FIRST_WORDS = _NAMES_A_PART | {part.partition("-")[0] for part in EARLIER_PARTS}
 
 
 def checked_name(name: str) -> str:
@@ -24,8 +25,8 @@ def checked_name(name: str) -> str:
 
     The resources of an environment are found by the beginning of their names, so no name may be
     another one followed by the (perhaps shortened) name of a stack: `dev-search-pipeline` would be
-    a resource of `dev`, too. A first word that names a stack would be taken for the part of a
-    stack's name that says what it is (stacks/findings.py).
+    a resource of `dev`, too. A first word that names a stack of today would be taken for the part
+    of a stack's name that says what it is (stacks/findings.py).
 
     Raises:
         ValueError: it is not valid; says why.
@@ -34,7 +35,7 @@ def checked_name(name: str) -> str:
         message = "must match [a-z][a-z0-9]*(-[a-z0-9]+)*, such as dev-anna"
         raise ValueError(message)
     first, *others = name.split("-")
-    if first in _FIRST_WORDS:
+    if first in _NAMES_A_PART:
         message = f"must not begin with {first!r}, which names a stack: choose another first word"
         raise ValueError(message)
     for word in others:

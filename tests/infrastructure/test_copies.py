@@ -58,6 +58,11 @@ class TestNames:
         assert not anna.keeps_data
         assert anna.stack_names(TABLES) == ("cdc-dev-anna-search", "cdc-dev-anna-pipeline")
 
+    @pytest.mark.parametrize("name", ["observability", "observability-eu"])
+    def test_a_name_may_begin_with_a_part_of_earlier_versions(self, name: str) -> None:
+        found = loaded(environment=name, profile="sandbox")
+        assert found.stack_names(TABLES)[-1] == f"cdc-{name}-pipeline"
+
     def test_the_production_profile_asks_for_a_receiver_of_alarms(self) -> None:
         with pytest.raises(SettingsError, match="Environment staging has to say who is told"):
             loaded(environment="staging", profile="production")
