@@ -8,10 +8,10 @@ https://docs.aws.amazon.com/opensearch-service/latest/developerguide/customendpo
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-_NAME_AND_ID = r"(?P<kind>search-|vpc-)?(?P<name>[a-z][a-z0-9-]{2,27})-[a-z0-9]+"
+_NAME_AND_ID = r"(?P<kind>search-|vpc-)?(?P<name>[a-z][a-z0-9-]{2,27})-(?P<id>[a-z0-9]+)"
 _MANAGED = (
     re.compile(rf"{_NAME_AND_ID}\.(?P<region>[a-z0-9-]+)\.es\.amazonaws\.com(\.cn)?"),
     re.compile(
@@ -28,12 +28,15 @@ class ManagedDomain:
     Attributes:
         arn: of the domain, where it was given.
         in_vpc: whether the endpoint says that only its VPC reaches it.
+        id: of the endpoint, which tells domains of one name in two accounts apart; None for a
+            custom one.
     """
 
     name: str
     region: str
     arn: str | None = None
     in_vpc: bool = False
+    id: str | None = field(default=None, compare=False)
 
 
 def normalised(url: str) -> str:
@@ -90,7 +93,8 @@ def managed_domain(url: str, arn: str | None = None) -> ManagedDomain:
             )
             raise ValueError(message)
         return ManagedDomain(name, region, arn)
-    named = ManagedDomain(found["name"], found["region"], arn, found["kind"] == "vpc-")
+    in_vpc = found["kind"] == "vpc-"
+    named = ManagedDomain(found["name"], found["region"], arn, in_vpc, found["id"])
     if arn and (name, region) != (named.name, named.region):
         message = (
             f"is the endpoint of domain {named.name} in {named.region}, and 'search_domain_arn' "

@@ -7,8 +7,10 @@ project's own in `cdk.json` under `environments.NAME`, and overrides on the comm
 because an ignored setting would be noticed only in production.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, ValidationInfo, model_validator
@@ -210,7 +212,9 @@ SETTINGS: tuple[str, ...] = tuple(
 )
 
 
-_OF_SEARCH = frozenset(SearchSettings.model_fields)
+ROOT = Path(__file__).parents[1]
+_OF_INDEXES = ("search_url", "search_domain_arn", "index_prefix")
+"""Settings that say into which indexes an environment writes."""
 
 
 def _given(info: ValidationInfo) -> frozenset[str]:
@@ -218,8 +222,10 @@ def _given(info: ValidationInfo) -> frozenset[str]:
     return frozenset(info.context or ())
 
 
-def load(context: Mapping[str, Any]) -> Environment:
+def load(context: Mapping[str, Any], project: Mapping[str, Any] | None = None) -> Environment:
     """Return the environment that the app's context chooses.
+
+    `project` is the context that cdk.json alone gives, without `-c`: that of the file by default.
 
     Raises:
         SettingsError: with a sentence that names the setting, its place, and what to do.
@@ -236,14 +242,25 @@ def load(context: Mapping[str, Any]) -> Environment:
         environment = Environment.model_validate(values, context=frozenset(given))
     except ValidationError as error:
         raise SettingsError(_sentence(error, name, overrides)) from None
-    _refuse_shared_indexes(environment, context.get("environments", {}))
+    top_level = _project() if project is None else project
+    _refuse_shared_indexes(environment, context.get("environments", {}), top_level)
     return environment
 
 
+def _project() -> Mapping[str, Any]:
+    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    return context
+
+
 def _refuse_shared_indexes(
-    environment: Environment, known: Mapping[str, Mapping[str, Any]]
+    environment: Environment,
+    known: Mapping[str, Mapping[str, Any]],
+    top_level: Mapping[str, Any],
 ) -> None:
     """Compare the indexes with those of the other environments that cdk.json has.
+
+    Settings at the top level of its context are those of every environment, as in `_read`; nobody
+    knows which ones `-c` will give another environment.
 
     Raises:
         SettingsError: another one writes into the same indexes, and each would overwrite the other.
@@ -251,7 +268,8 @@ def _refuse_shared_indexes(
     for name, settings in known.items():
         if name in (environment.name, "local"):
             continue
-        search = {key: value for key, value in settings.items() if key in _OF_SEARCH}
+        found = {**settings, **top_level}
+        search = {key: found[key] for key in _OF_INDEXES if key in found}
         try:
             other = SearchSettings.model_validate(search)
         except ValidationError:
@@ -260,8 +278,9 @@ def _refuse_shared_indexes(
             message = (
                 f"Environments {environment.name!r} and {name!r} write into the same indexes: both "
                 f"use the domain of {other.search_url} and index_prefix {other.index_prefix!r}. In "
-                "cdk.json, give one of them an index_prefix of its own, also if they are in "
-                "different accounts or Regions: an endpoint belongs to one domain."
+                "cdk.json, under environments, give one of them an index_prefix of its own, and "
+                f"keep it there: of {name!r}, a prefix that only -c gives does not count. If the "
+                "domains are two, give each search_domain_arn."
             )
             raise SettingsError(message)
 

@@ -136,7 +136,19 @@ class SearchSettings(BaseModel):
         if self.search_domain_arn and other.search_domain_arn:
             # A custom endpoint may be another domain in another network.
             return self.search_domain_arn == other.search_domain_arn
-        return self.search_url == other.search_url
+        if self.search_url == other.search_url:
+            return True
+        mine, theirs = self._named_domain, other._named_domain
+        if mine is None or theirs is None or (mine.id != theirs.id and mine.id and theirs.id):
+            return False
+        return (mine.name, mine.region) == (theirs.name, theirs.region)
+
+    @property
+    def _named_domain(self) -> ManagedDomain | None:
+        try:
+            return self.managed_domain
+        except ValueError:
+            return None
 
     def check_search(self, given: frozenset[str]) -> None:
         """Check the settings of OpenSearch together; `given` are those that cdk.json or -c gives.

@@ -27,6 +27,8 @@ from tools.example_context import CONTEXT
 
 ARN = "arn:aws:es:eu-west-1:123456789012:domain/my-domain"
 URL = "https://search-orders-abc.eu-west-1.es.amazonaws.com"
+DUAL_STACK = "https://orders-abc.aos.eu-west-1.on.aws"
+ORDERS = "arn:aws:es:eu-west-1:123456789012:domain/orders"
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
     "AWS::S3::Bucket",
@@ -400,6 +402,19 @@ class TestSettings:
                 False,
             ),
             ({"search_url": URL}, {"search_url": "no URL"}, False),
+            ({"search_url": URL}, {"search_url": URL, "search_nodes": 0}, True),
+            ({"search_url": URL}, {"search_url": DUAL_STACK}, True),
+            (
+                {"search_url": URL},
+                {"search_url": "https://search.example.com", "search_domain_arn": ORDERS},
+                True,
+            ),
+            (
+                {"search_url": URL},
+                {"search_url": "https://search.example.com", "search_domain_arn": ARN},
+                False,
+            ),
+            ({"search_url": URL}, {"search_url": "https://search.example.com"}, False),
         ],
     )
     def test_two_environments_with_the_same_indexes_are_refused(
@@ -415,11 +430,23 @@ class TestSettings:
         said = str(refused.value)
         assert said.startswith("Environments 'sandbox' and 'staging' write into the same indexes: ")
         assert "give one of them an index_prefix of its own" in said
+        assert "of 'staging', a prefix that only -c gives does not count" in said
         # One that the command line adds is compared as well, and one that it changes is not.
         added = {"environment": "pr-7", "profile": "sandbox", **sandbox}
         with pytest.raises(SettingsError, match="'pr-7' and 'sandbox' write into"):
             load({**context, **added})
         assert load({**context, "index_prefix": "own-"}).index_prefix == "own-"
+
+    def test_settings_of_the_whole_cdk_json_are_compared(self) -> None:
+        own = {"staging": {"profile": "sandbox", "index_prefix": "staging-"}}
+        inherited = {"staging": {"profile": "sandbox"}}
+        top = {"search_url": URL}
+        chosen = {"environment": "sandbox", **top}
+        load({**chosen, "environments": own}, top)
+        with pytest.raises(SettingsError, match="'sandbox' and 'staging' write into the same"):
+            load({**chosen, "environments": inherited}, top)
+        # Only `sandbox` has a URL that -c gives.
+        load({**chosen, "environments": inherited}, {})
 
     def test_the_app_stops_with_the_sentence_and_no_traceback(self) -> None:
         context = json.dumps({"environment": "sandbx"})

@@ -86,7 +86,7 @@ def settings_of(environment: str, options: str, tables: Sequence[Table]) -> Envi
             well.
     """
     try:
-        found = environments.load(_all(environment, options))
+        found = environments.load(_all(environment, options), _project())
         found.check_tables(tables)
     except SettingsError as error:
         raise AccountError(str(error)) from error
