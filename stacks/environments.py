@@ -259,8 +259,8 @@ def _refuse_shared_indexes(
 ) -> None:
     """Compare the indexes with those of the other environments that cdk.json has.
 
-    Settings at the top level of its context are those of every environment, as in `_read`; nobody
-    knows which ones `-c` will give another environment.
+    Settings at the top level of its context are those of every environment, as in `_read`. The
+    settings that `-c` gives another environment are unknown here.
 
     Raises:
         SettingsError: another one writes into the same indexes, and each would overwrite the other.
