@@ -10,7 +10,7 @@ import pytest
 
 from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
 from lambdas import domain, example_domain
-from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK
+from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed
 
 PAGE = ROOT / "docs/how-to/fork.md"
 READ = {"TABLES", "stories"}
@@ -37,6 +37,12 @@ def test_nothing_outside_relies_on_more_than_the_declaration() -> None:
     left_out = tuple(f"tests/{folder}/" for folder in SAME_IN_A_FORK)
     assert not [path for path, _ in used if path.startswith(left_out)]
     assert all((ROOT / folder).is_dir() for folder in left_out)
+
+
+def test_a_fork_of_a_fork_keeps_no_settings() -> None:
+    flags = {"cli-telemetry": False, "@aws-cdk/core:checkSecretUsage": True}
+    own = {"alarm_email": "a@example.com", "prefix": "team", "environments": {"sandbox": {}}}
+    assert needed({**flags, **own}) == flags
 
 
 @UPSTREAM

@@ -48,7 +48,7 @@ OF_AN_ACCOUNT: Mapping[str, object] = {
         "local": {},
     },
 }
-"""The context of the second fork, in addition to the CDK's feature flags."""
+"""The context of the second fork, in addition to the CDK's own keys."""
 
 SAME_IN_A_FORK = (
     *("cli", "example_domain", "exercises"),
@@ -83,9 +83,18 @@ def make_fork(folder: Path, domain: str, context: Mapping[str, object]) -> None:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(__file__).parent / domain, folder / DOMAIN, ignore=ignored)
     settings = json.loads((folder / "cdk.json").read_text())
-    settings["context"] |= context
+    settings["context"] = {**needed(settings["context"]), **context}
     (folder / "cdk.json").write_text(json.dumps(settings, indent=2) + "\n")
     _commit(folder, "Our domain")
+
+
+def needed(context: Mapping[str, object]) -> dict[str, object]:
+    """Return what the CDK needs of a context: no settings of the tree's own environments."""
+    return {
+        key: value
+        for key, value in context.items()
+        if key.startswith("@aws-cdk/") or key == "cli-telemetry"
+    }
 
 
 def changed(folder: Path) -> list[str]:
