@@ -10,6 +10,8 @@ UV_VERSION := 0.13.9
 ENVIRONMENT ?= sandbox
 # e2e goes to an account only if ENVIRONMENT is typed: the default does not count.
 E2E_ENVIRONMENT := $(if $(filter command,$(firstword $(origin ENVIRONMENT))),$(value ENVIRONMENT),local)
+# So does a commit to upgrade from: some CI systems export COMMIT, which is the tree itself.
+REHEARSED_COMMIT := $(if $(filter command,$(firstword $(origin COMMIT))),$(value COMMIT))
 # The venv's Node comes first: the CDK's own Python bridge warns of older ones.
 export PATH := $(BIN):$(PATH)
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
@@ -254,6 +256,7 @@ e2e: $(READY) ## Deploy, verify, poison, redrive, destroy: on this machine, or i
 	@exec python -m tools.account.e2e
 
 .PHONY: upgrade-rehearsal
+upgrade-rehearsal: export REHEARSED_COMMIT := $(value REHEARSED_COMMIT)
 upgrade-rehearsal: $(READY) ## Deploy an earlier commit on this machine, then this tree over it under traffic, and verify (COMMIT=id)
 	@exec python -m tools.account.upgrade
 

@@ -211,6 +211,18 @@ class TestUpgrade:
         assert not earlier.exists()
         assert self.git(clone, "worktree", "list").count("\n") == 0
 
+    def test_the_current_tree_is_not_upgraded_from(self, clone: Path) -> None:
+        self.git(clone, "commit", "--quiet", "--allow-empty", "--message", "Two")
+        for commit in ("HEAD", "HEAD~1"):
+            with (
+                pytest.raises(AccountError, match=f"^Commit {commit} has the files of this tree"),
+                upgrade.earlier_tree(commit, clone),
+            ):
+                pass
+        (clone / "app.py").write_text("two")
+        with upgrade.earlier_tree("HEAD", clone) as earlier:
+            assert (earlier / "app.py").read_text() == "one"
+
     def test_a_clone_without_the_commit_is_skipped(self, clone: Path) -> None:
         with (
             pytest.raises(upgrade.SkippedError, match=r"^Skipped: .*git fetch --unshallow"),
@@ -232,12 +244,12 @@ class TestUpgrade:
             message = f"Skipped: commit {commit} is not in this clone"
             raise upgrade.SkippedError(message)
 
-        monkeypatch.delenv("COMMIT", raising=False)
+        monkeypatch.delenv("REHEARSED_COMMIT", raising=False)
         monkeypatch.setattr(upgrade, "TABLES", example_domain.TABLES)
         monkeypatch.setattr(upgrade, "earlier_tree", nothing)
         assert upgrade.main([]) == 0
         assert f"Skipped: commit {upgrade.EARLIER}" in capsys.readouterr().out
-        monkeypatch.setenv("COMMIT", "v1")
+        monkeypatch.setenv("REHEARSED_COMMIT", "v1")
         assert upgrade.main([]) == 1
         assert "Skipped: commit v1" in capsys.readouterr().out
 
@@ -245,13 +257,16 @@ class TestUpgrade:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         rehearsed: list[str] = []
-        monkeypatch.delenv("COMMIT", raising=False)
+        monkeypatch.delenv("REHEARSED_COMMIT", raising=False)
         monkeypatch.setattr(upgrade, "TABLES", (Table("climate", {"id": "S"}, [Entity("a")]),))
         monkeypatch.setattr(upgrade, "rehearse", lambda commit, _: rehearsed.append(commit))
         assert upgrade.main([]) == 0
         assert "make upgrade-rehearsal COMMIT=..." in " ".join(capsys.readouterr().out.split())
         assert rehearsed == []
-        monkeypatch.setenv("COMMIT", "v1")
+        monkeypatch.setenv("COMMIT", "exported")
+        assert upgrade.main([]) == 0
+        assert rehearsed == []
+        monkeypatch.setenv("REHEARSED_COMMIT", "v1")
         assert upgrade.main([]) == 0
         assert rehearsed == ["v1"]
 

@@ -150,6 +150,13 @@ def test_only_a_typed_environment_sends_e2e_to_an_account(made: Made) -> None:
     assert made.told("e2e", "ENVIRONMENT=sandbox")["names"]["E2E_ENVIRONMENT"] == "sandbox"
 
 
+def test_only_a_typed_commit_is_upgraded_from(made: Made) -> None:
+    for names in ({}, {"COMMIT": "HEAD"}, {"REHEARSED_COMMIT": "HEAD"}):
+        assert made.told("upgrade-rehearsal", names=names)["names"]["REHEARSED_COMMIT"] == ""
+    told = made.told("upgrade-rehearsal", "COMMIT=v1.2.0", names={"COMMIT": "HEAD"})
+    assert told["names"]["REHEARSED_COMMIT"] == "v1.2.0"
+
+
 SWITCHES = [
     ("demo", "KEEP", None),
     ("demo", "CHAOS", None),

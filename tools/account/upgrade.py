@@ -81,6 +81,7 @@ def earlier_tree(commit: str, root: Path = ROOT) -> Iterator[Path]:
 
     Raises:
         SkippedError: git or the commit is not here.
+        AccountError: the tree of the commit is the current one.
     """
     if _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         message = (
@@ -88,6 +89,12 @@ def earlier_tree(commit: str, root: Path = ROOT) -> Iterator[Path]:
             "Fetch it (`git fetch --unshallow`) and run it again."
         )
         raise SkippedError(message)
+    if _is_current(root, commit):
+        message = (
+            f"Commit {commit} has the files of this tree, so nothing would be upgraded: choose an "
+            "earlier one, as COMMIT=..."
+        )
+        raise AccountError(message)
     archive = _git(root, "archive", commit)
     assert archive is not None, "git has the commit and cannot archive it"
     with tempfile.TemporaryDirectory(prefix="cdc-earlier-") as name:
@@ -97,6 +104,11 @@ def earlier_tree(commit: str, root: Path = ROOT) -> Iterator[Path]:
             files.extraction_filter = getattr(tarfile, "data_filter", None)
             files.extractall(folder)
         yield folder
+
+
+def _is_current(root: Path, commit: str) -> bool:
+    """Return whether a commit has the working tree's files, apart from those unknown to git."""
+    return _git(root, "diff", "--name-only", commit) == b""
 
 
 def earlier_commit(tables: Sequence[Table]) -> str:
@@ -311,7 +323,7 @@ def rehearse(commit: str, console: DemoConsole) -> None:
 
     Raises:
         SkippedError: The commit is not here.
-        AccountError, ServiceError: It failed.
+        AccountError, ServiceError: It failed, or the commit has the current tree.
     """
     name = commit[:_SHORT]
     with earlier_tree(commit) as earlier:
@@ -324,8 +336,9 @@ def rehearse(commit: str, console: DemoConsole) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 if every sink equals the table, or without a commit to rehearse."""
+    # An exported COMMIT does not count: the Makefile passes on the one that is typed.
     parser = argparse.ArgumentParser(prog="python -m tools.account.upgrade", description=__doc__)
-    parser.add_argument("commit", nargs="?", default=os.environ.get("COMMIT"))
+    parser.add_argument("commit", nargs="?", default=os.environ.get("REHEARSED_COMMIT"))
     given = parser.parse_args(arguments).commit
     console = DemoConsole()
     try:
