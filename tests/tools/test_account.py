@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -135,10 +136,14 @@ def test_a_setting_without_its_option_is_refused(
 
 
 @pytest.mark.parametrize(
-    "options", ["-c batch_size=5", "--context=a=b", "-t team=a", "--output=x", "--profile a"]
+    "options",
+    [
+        *("-c batch_size=5", "--context=a=b", "-t team=a", "--output=x", "--profile a"),
+        *("--profile sso=dev", "--app 'PYTHONPATH=. python app.py'"),
+    ],
 )
 def test_options_of_the_cdk_are_no_settings(options: str) -> None:
-    assert settings.words(options) == options.split()
+    assert settings.words(options) == shlex.split(options)
 
 
 def test_a_person_at_a_terminal_is_asked_by_the_cdk(started: Cdk, account: Account) -> None:

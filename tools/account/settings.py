@@ -42,9 +42,9 @@ def words(options: str) -> list[str]:
         message = f"CDK_OPTIONS={options!r} cannot be read ({error}): close the quotation."
         raise AccountError(message) from error
     for before, word in pairwise(["", *found]):
-        setting = re.fullmatch(r"(?:--?c(?:ontext)?\.)?([A-Za-z][\w.]*=.*)", word, re.DOTALL)
-        if setting and before not in TAKE_PAIRS:
-            message = f"CDK_OPTIONS={options!r}: {word}: did you mean -c {setting[1]}?"
+        given = re.fullmatch(r"(?:--?c(?:ontext)?\.)?(([A-Za-z]\w*)[\w.]*=.*)", word, re.DOTALL)
+        if given and given[2] in environments.SETTINGS and before not in TAKE_PAIRS:
+            message = f"CDK_OPTIONS={options!r}: {word}: did you mean -c {given[1]}?"
             raise AccountError(message)
     if "environment" in _context(found):
         message = "CDK_OPTIONS chooses an environment: set ENVIRONMENT=... instead."
