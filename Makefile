@@ -80,10 +80,14 @@ $(if $(UNKNOWN),$(error make $(GOALS) takes no $(UNKNOWN): $(if $(TAKEN),it take
 $(foreach name,$(GIVEN),$(if $(value $(name)),,$(error make $(GOALS): $(name) is empty: leave it out, or set it)))
 endif
 
-# Switches: 1 turns one on; 0 leaves it off, as does nothing.
+# Switches: 1 turns one on; 0 leaves it off, as does nothing. CI systems export names such as CHAOS
+# and JSON for reasons of their own, so an exported value other than 1 leaves it off, too.
 SWITCHES := KEEP CHAOS DEAD_LETTERS OPERATIONS ERASURES SOLUTION JSON
-$(foreach name,$(filter $(SWITCHES),$(TAKEN)),$(if $(filter-out x0x x1x xx,x$(value $(name))x),$(error make $(GOALS): $(name)=$(value $(name)): write 1 to turn it on, or 0)))
+$(foreach name,$(filter $(SWITCHES),$(filter $(GIVEN),$(TAKEN))),$(if $(filter-out x0x x1x xx,x$(value $(name))x),$(error make $(GOALS): $(name)=$(value $(name)): write 1 to turn it on, or 0)))
 on = $(if $(filter 1,$(value $(1))),$(2))
+
+SWITCHED_OFF := $(foreach name,$(filter $(SWITCHES),$(TAKEN)),$(if $(filter-out x1x,x$(value $(name))x),$(filter-out $(GIVEN),$(name))))
+$(foreach name,$(SWITCHED_OFF),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := 0)))
 
 # Programs get values through the environment, as they were typed: make and the shell interpret no
 # `$`, quote or backquote in them.

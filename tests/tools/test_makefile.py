@@ -181,6 +181,20 @@ def test_a_switch_is_1_or_0(made: Made, goal: str, name: str, option: str | None
         assert f"make {goal}: {name}={value}: write 1 to turn it on, or 0" in done.stderr
 
 
+@pytest.mark.parametrize(("goal", "name", "option"), SWITCHES)
+def test_an_exported_switch_is_on_only_if_it_is_1(
+    made: Made, goal: str, name: str, option: str | None
+) -> None:
+    python = [mine(made)] if goal.startswith("exercise") else []
+    for value in ("true", "App.sln", "1 1", "$(touch f)", ""):
+        told = made.told(goal, *python, names={name: value})
+        assert told["names"][name] == "0"
+        assert option not in told["arguments"]
+    told = made.told(goal, *python, names={name: "1"})
+    assert told["names"][name] == "1"
+    assert (option in told["arguments"]) == (option is not None)
+
+
 def test_every_variable_that_is_1_or_0_is_a_switch() -> None:
     text = MAKEFILE.read_text()
     described = re.findall(r"^# ([A-Z_]+): 1 ", text, re.MULTILINE)
