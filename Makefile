@@ -111,13 +111,16 @@ setup: $(READY) ## Install everything: Python, Node, the CDK, jars of the local 
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The environment keeps the Python that it was built with, also if another PYTHON is given later.
+# Without .venv/bin on the PATH, a name such as python3 is the machine's.
 .PHONY: .same-python
 .same-python:
-	@[ ! -e .venv/bin/python ] || command -v "$$PYTHON" >/dev/null \
-	  || { echo "PYTHON=$$PYTHON is not installed: leave it out, or set another and run make clean first"; exit 1; }
-	@[ ! -e .venv/bin/python ] || [ "$$("$$PYTHON" -V)" = "$$(.venv/bin/python -V)" ] \
+	@[ -e .venv/bin/python ] || exit 0; \
+	path=":$${PATH//:/::}:"; path="$${path//":$(BIN):"/}"; path="$${path//::/:}"; path="$${path#:}"; export PATH="$${path%:}"; \
+	command -v "$$PYTHON" >/dev/null \
+	  || { echo "PYTHON=$$PYTHON is not installed: leave it out, or set another and run make clean first"; exit 1; }; \
+	[ "$$("$$PYTHON" -V)" = "$$(.venv/bin/python -V)" ] \
 	  || { echo "PYTHON=$$PYTHON is $$("$$PYTHON" -V), and .venv has $$(.venv/bin/python -V): run make clean first"; exit 1; }
-$(if $(filter PYTHON,$(GIVEN)),$(eval $(READY): | .same-python))
+$(if $(filter PYTHON,$(GIVEN)),$(if $(filter setup,$(GOALS)),$(eval $(READY): | .same-python)))
 
 $(READY): .venv/bin/uv requirements-dev.txt lambdas/requirements.txt package-lock.json pyproject.toml stacks/packaging.py stacks/byte_code.py $(wildcard local/services/java/*/jgo.lock.toml)
 	@echo "Installing (the first time takes a minute or two)"

@@ -225,6 +225,21 @@ def test_another_python_than_that_of_the_environment_is_refused(made: Made) -> N
     )
     assert "PYTHON=./missing is not installed" in said["missing"].stdout
     assert made.run("setup", names={"PYTHON": "./other"}).returncode == 0
+    assert made.run("demo", "PYTHON=./other").returncode == 0
+
+
+def test_the_python_of_the_machine_is_compared(made: Made) -> None:
+    """The environment's own comes first on the PATH of every target."""
+    venv, machine = made.folder / ".venv/bin", made.folder / "bin"
+    machine.mkdir()
+    for folder, version in ((venv, "3.11.2"), (machine, "3.12.1")):
+        for name in ("python", "python3"):
+            (folder / name).write_text(f"#!/bin/sh\necho Python {version}\n")
+            (folder / name).chmod(0o755)
+    path = f"{venv}:{venv}:{machine}:{os.environ['PATH']}"
+    done = made.run("setup", "PYTHON=python3", names={"PATH": path})
+    assert done.returncode == 2
+    assert "PYTHON=python3 is Python 3.12.1, and .venv has Python 3.11.2" in done.stdout
 
 
 def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
