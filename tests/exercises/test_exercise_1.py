@@ -49,6 +49,11 @@ def deletes_under_another_key(change: Change, log: AuditTable) -> None:
     log.insert(item, change.version, entry(change))
 
 
+def a_note_in_place_of_the_delete(change: Change, log: AuditTable) -> None:
+    log.put("notes", change.version, {})
+    deaf_to_deletes(change, log)
+
+
 def before_from_the_log(change: Change, log: AuditTable) -> None:
     told = log.history(change.item_id)
     before = told[-1]["after"] if told else None
@@ -120,14 +125,19 @@ def stumbling(change: Change, log: AuditTable) -> None:
     [
         (deaf_to_deletes, "every_change_leaves_an_entry", "no entry of it says REMOVE"),
         (
+            a_note_in_place_of_the_delete,
+            "every_change_leaves_an_entry",
+            "no entry of it says REMOVE",
+        ),
+        (
             under_its_number,
             "every_change_leaves_an_entry",
-            "no entry under 'orders/S=1001' that says INSERT. It has entries under '1001'.",
+            "no entry under 'orders/S=1001' that says INSERT. It has one under '1001'.",
         ),
         (
             deletes_under_another_key,
             "every_change_leaves_an_entry",
-            "that says REMOVE. It has entries under 'None'. The partition key of the log is change",
+            "that says REMOVE. It has one under 'None'. The partition key of the log is change",
         ),
         (letting_a_collision_out, "changes_within_a_second", "a key made of it"),
         (
