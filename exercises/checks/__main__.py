@@ -162,10 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     exercise = EXERCISES[chosen.number - 1]
     if chosen.hint is not None:
-        if not (chosen.hint.isascii() and chosen.hint.isdecimal() and int(chosen.hint)):
+        digits = chosen.hint.lstrip("0")[:9] if chosen.hint.isascii() else ""
+        if not chosen.hint.isdecimal() or not digits:
             _say(f"There is no hint {chosen.hint}: hints are numbered from 1, as in HINT=1.")
             return 2
-        hint(exercise, int(chosen.hint))
+        hint(exercise, int(digits))
         return 0
     logging.disable(logging.CRITICAL)
     try:

@@ -115,9 +115,10 @@ def test_a_hint_comes_alone_and_the_solution_last(capsys: pytest.CaptureFixture[
         told = capsys.readouterr().out
         assert told.startswith(f"\nHint {wanted} of 4: ")
         assert told.count("Hint ") == 1
-    assert checks.main(["2", "--hint", "9"]) == 0
-    assert "A solution: exercises/solutions/exercise_2.py" in capsys.readouterr().out
-    for wrong in ("0", "abc", "1.5"):
+    for beyond in ("9", "9" * 5000):
+        assert checks.main(["2", "--hint", beyond]) == 0
+        assert "A solution: exercises/solutions/exercise_2.py" in capsys.readouterr().out
+    for wrong in ("0", "abc", "1.5", "²"):
         assert checks.main(["2", "--hint", wrong]) == 2
         assert f"There is no hint {wrong}: hints are numbered" in capsys.readouterr().out
 
