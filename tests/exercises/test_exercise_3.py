@@ -9,6 +9,7 @@ import pytest
 
 from dynamodb_streams_cdc import Change, Image
 from dynamodb_streams_cdc.sinks.change_log import replay
+from exercises.checks import event_sourcing
 from exercises.solutions import exercise_3 as solved_3
 from tests.exercises.verdicts import THREE, verdict
 
@@ -273,3 +274,20 @@ def test_a_state_that_is_a_change_is_told_so() -> None:
     failed_at, said = verdict(THREE, OfChanges)
     assert failed_at == "the_state_is_what_the_table_says"
     assert "The history returned a Change, which is not an order" in said
+
+
+def test_sequence_numbers_of_a_random_history_get_a_digit_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths: list[set[int]] = []
+    log_of = event_sourcing.log_of
+
+    def drawn(*written: Any, **options: Any) -> list[Change]:
+        changes = log_of(*written, **options)
+        lengths.append({len(change.sequence_number) for change in changes})
+        return changes
+
+    monkeypatch.setattr(event_sourcing, "log_of", drawn)
+    event_sourcing.any_history_at_all(solved_3.History)
+    assert len(lengths) == event_sourcing.HISTORIES
+    assert all(len(each) == 2 for each in lengths)
