@@ -206,7 +206,11 @@ def text(path: str, names: Sequence[str]) -> tuple[str, str]:
     if found is None:
         message = f"{path} has no line that begins with {names[0]}"
         raise NotShown(message)
-    return LANGUAGES[Path(path).suffix], found[0]
+    language = LANGUAGES.get(Path(path).suffix)
+    if language is None:
+        message = f"{path} has no known language: name a file with {' or '.join(LANGUAGES)}"
+        raise NotShown(message)
+    return language, found[0]
 
 
 def bench(path: str, names: Sequence[str]) -> tuple[str, str]:

@@ -103,6 +103,12 @@ def test_a_page_that_asks_for_what_is_not_there_is_refused() -> None:
         docs.fill(page)
 
 
+def test_text_of_an_unknown_language_is_refused() -> None:
+    page = "<!-- text: Makefile PYTHON -->\n```make\n```\n"
+    with pytest.raises(docs.NotShown, match=r"^Makefile has no known language: .* \.py or \.yaml$"):
+        docs.fill(page)
+
+
 def test_a_block_is_filled_in_and_the_rest_left_as_it_is() -> None:
     page = "# A\n\n<!-- code: tools/docs.py SITE -->\n```python\nold\n```\n\nB ```python\n"
     filled = docs.fill(page)
