@@ -25,7 +25,7 @@ def test_linked_examples_exist() -> None:
 
 
 def test_a_page_names_make_playground_before_a_link() -> None:
-    """In the repository the links lead to a folder of source code."""
+    """The links lead to the playground on the site only: the repository has no docs/playground."""
     address = f"http://127.0.0.1:{served.PORT}/"
     for page in docs.hand_written():
         before, link, _ = page.read_text().partition('href="../playground/')
