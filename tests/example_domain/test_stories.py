@@ -15,6 +15,7 @@ from lambdas.example_domain.stories.purchases import SAMPLE, PurchasesError, rea
 from lambdas.example_domain.stories.purchases import survey as totals
 from local.workload.stories import survey
 from tests.example_domain.told import told
+from tests.schedules import long
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +135,7 @@ def test_the_sample_has_every_kind_of_story() -> None:
     assert any(len(states) >= 8 for states in lives)
 
 
+@long
 def test_each_customer_has_one_profile_before_its_orders() -> None:
     known: set[str] = set()
     ends: Counter[str] = Counter()
@@ -149,6 +151,7 @@ def test_each_customer_has_one_profile_before_its_orders() -> None:
     assert ends["new"] > ends["regular"] > ends["gold"] > ends["left"] > 20
 
 
+@long
 def test_every_story_of_the_sample_can_be_played() -> None:
     found = survey(told())
 

@@ -100,6 +100,7 @@ def test_every_row_accepts_something(nagged: Mapping[str, Assembly]) -> None:
     assert len(set(ACCEPTED)) == len(ACCEPTED)
 
 
+@long
 @pytest.mark.parametrize("search_url", ["", DEPLOYED["existing domain"]["search_url"]])
 def test_a_table_may_have_many_indexes(synthesise: Synthesise, search_url: str) -> None:
     """A role has its resources in several policies, each small enough for IAM."""

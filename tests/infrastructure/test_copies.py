@@ -11,6 +11,7 @@ from stacks.environments import Environment, SettingsError, load, names
 from stacks.settings.names import Naming
 from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, environment_of, of_type, processors
+from tests.schedules import long
 from tools.example_context import CONTEXT
 
 STAGING = {"environment": "staging", "profile": "production", "alarms": "none"}
@@ -70,6 +71,7 @@ class TestNames:
     def test_sandbox_may_have_another_profile(self) -> None:
         assert loaded(environment="sandbox", profile="production", alarms="none").keeps_data
 
+    @long
     def test_staging_is_held_to_the_rules_of_production(self, synthesise: Synthesise) -> None:
         assembly = synthesise(nag=True, **STAGING)
         report = json.loads((assembly.folder / "validation-report.json").read_text())

@@ -11,7 +11,6 @@ import pytest
 from stacks import byte_code, packaging
 from stacks.byte_code import compile_folder
 from stacks.packaging import PackagingError, Platform, Project, fetch, main, package
-from tests.infrastructure.templates import Assembly, processors
 from tests.schedules import long
 
 
@@ -239,10 +238,6 @@ class TestByteCode:
         monkeypatch.setattr(byte_code, "_PROGRAM", program)
         with pytest.raises(byte_code.ByteCodeError, match=r"Pyodide has Python 3\.13"):
             compile_folder(tmp_path, "aws")
-
-    def test_the_functions_run_on_the_python_that_is_compiled_for(self, sandbox: Assembly) -> None:
-        for function in processors(sandbox.pipeline).values():
-            assert function["Properties"]["Runtime"] == f"python{byte_code.PYTHON}"
 
 
 def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from aws_cdk import App, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 
+from stacks import byte_code
 from stacks.constructs.change_feed import ChangeFeed, TooManyReadersError
 from stacks.constructs.change_table import ChangeTable
 from stacks.errors import SynthError
@@ -382,3 +383,8 @@ def _feed(
     )
     role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     return ChangeFeed(table, kind="table", readers=readers), role
+
+
+def test_functions_run_on_the_python_that_is_compiled_for(sandbox: Assembly) -> None:
+    for function in processors(sandbox.pipeline).values():
+        assert function["Properties"]["Runtime"] == f"python{byte_code.PYTHON}"

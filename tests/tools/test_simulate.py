@@ -109,12 +109,14 @@ def working() -> "subprocess.Popen[str]":
     return process
 
 
+@long
 def test_ctrl_c_stops_it_cleanly(working: "subprocess.Popen[str]") -> None:
     os.killpg(working.pid, signal.SIGINT)
     out, errors = working.communicate(timeout=30)
     assert (working.returncode, out, errors) == (130, "", "\nStopped.\n")
 
 
+@long
 def test_no_worker_outlives_a_run_that_is_killed(working: "subprocess.Popen[str]") -> None:
     children = Path(f"/proc/{working.pid}/task/{working.pid}/children").read_text().split()
     working.kill()

@@ -221,7 +221,7 @@ def run(program: str, *arguments: str, path: list[Path], **environment: str) -> 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("elsewhere_is", ["no SDK", "an old SDK"])
+@pytest.mark.parametrize("elsewhere_is", ["no SDK", pytest.param("an old SDK", marks=long)])
 @pytest.mark.parametrize("name", HANDLERS)
 def test_function_needs_no_sdk_but_its_own(
     name: str, elsewhere_is: str, server: tuple[str, list[str]], old_runtime: Path
