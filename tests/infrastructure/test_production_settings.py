@@ -12,6 +12,7 @@ from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.policies import Request, decide
 from tests.infrastructure.templates import Assembly, Resource, flat, of_type, only, processors
 from tests.lambdas.conftest import with_notifications, without_documents
+from tests.schedules import long
 from tools.example_context import CONTEXT
 
 VPC = {
@@ -64,6 +65,7 @@ class TestNetwork:
                 "SubnetIds": list(SUBNETS),
             }
 
+    @long
     def test_the_domain_has_one_subnet_for_each_zone(self, synthesise: Synthesise) -> None:
         for zones in (1, 2):
             sizes = {"search_nodes": "2", "search_zones": str(zones)}
@@ -93,6 +95,7 @@ class TestNetwork:
         for gateway in gateways:
             assert gateway["Properties"]["RouteTableIds"] == ["rtb-0123456789abcdef0"]
 
+    @long
     def test_gateways_stay_where_they_are_when_tables_are_added(
         self, synthesise: Synthesise
     ) -> None:
@@ -188,6 +191,7 @@ class TestKey:
                 if not resource["Type"].startswith("AWS::IAM::"):
                     assert former not in str(resource), name
 
+    @long
     def test_the_topic_of_the_notifications_has_the_key(self, synthesise: Synthesise) -> None:
         made = synthesise(**EVERYTHING, tables=with_notifications())
         topics = of_type(made.pipeline, "AWS::SNS::Topic")

@@ -99,6 +99,7 @@ def test_a_seed_that_fails_is_shrunk_to_what_matters() -> None:
     assert (shrunk.partitions, shrunk.lanes, shrunk.window) == (1, 1, 0)
 
 
+@long
 def test_a_seed_tells_the_same_story_each_time() -> None:
     first = [str(Simulation(generate(seed), timeline=True).run()) for seed in range(20)]
     random.seed(7)
