@@ -12,6 +12,8 @@ ENVIRONMENT ?= sandbox
 E2E_ENVIRONMENT := $(if $(filter command,$(firstword $(origin ENVIRONMENT))),$(value ENVIRONMENT),local)
 # So does a commit to upgrade from: some CI systems export COMMIT, which is the tree itself.
 REHEARSED_COMMIT := $(if $(filter command,$(firstword $(origin COMMIT))),$(value COMMIT))
+# Where the machine's Python is, if .venv is active as well.
+ON_MACHINE := $(subst $(BIN):,,$(PATH))
 # The venv's Node comes first: the CDK's own Python bridge warns of older ones.
 export PATH := $(BIN):$(PATH)
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/build/jsii
@@ -111,11 +113,10 @@ setup: $(READY) ## Install everything: Python, Node, the CDK, jars of the local 
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The environment keeps the Python that it was built with, also if another PYTHON is given later.
-# Without .venv/bin on the PATH, a name such as python3 is the machine's.
 .PHONY: .same-python
+.same-python: export PATH := $(ON_MACHINE)
 .same-python:
 	@[ -e .venv/bin/python ] || exit 0; \
-	path=":$${PATH//:/::}:"; path="$${path//":$(BIN):"/}"; path="$${path//::/:}"; path="$${path#:}"; export PATH="$${path%:}"; \
 	command -v "$$PYTHON" >/dev/null \
 	  || { echo "PYTHON=$$PYTHON is not installed: leave it out, or set another and run make clean first"; exit 1; }; \
 	[ "$$("$$PYTHON" -V)" = "$$(.venv/bin/python -V)" ] \

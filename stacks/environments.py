@@ -242,12 +242,13 @@ def load(context: Mapping[str, Any], project: Mapping[str, Any] | None = None) -
         environment = Environment.model_validate(values, context=frozenset(given))
     except ValidationError as error:
         raise SettingsError(_sentence(error, name, overrides)) from None
-    top_level = _project() if project is None else project
+    top_level = cdk_json() if project is None else project
     _refuse_shared_indexes(environment, context.get("environments", {}), top_level)
     return environment
 
 
-def _project() -> Mapping[str, Any]:
+def cdk_json() -> dict[str, Any]:
+    """Return the context that cdk.json gives the app."""
     context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
     return context
 

@@ -1,25 +1,15 @@
 """The context of the CDK's app for the example: a fork has settings of its own in cdk.json."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from local.deployed.deployment import QUALIFIER_KEY
-
-ROOT = Path(__file__).parent.parent
-
-
-def project() -> dict[str, Any]:
-    """Return the context of cdk.json."""
-    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
-    return context
-
+from stacks.environments import cdk_json
 
 CONTEXT: Mapping[str, Any] = {
     **{
         name: value
-        for name, value in project().items()
+        for name, value in cdk_json().items()
         if name.startswith("@aws-cdk/") and name != QUALIFIER_KEY
     },
     "cli-telemetry": False,

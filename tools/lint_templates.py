@@ -19,10 +19,11 @@ from typing import Any
 
 from lambdas import example_domain
 from local.declaration import TABLES
+from stacks.environments import cdk_json
 from stacks.findings import ACCEPTED, Accepted, rows_for
 from stacks.settings.alarms import AlarmSettings
 from tools.account import cdk
-from tools.example_context import CONTEXT, project
+from tools.example_context import CONTEXT
 
 PREFIX = "CKV"
 FOLDER = Path(__file__).parent.parent / "build" / "templates"
@@ -56,7 +57,7 @@ def synthesise(environment: str) -> Path:
         NotCheckedError: synth failed, and has said why.
     """
     folder = FOLDER / environment
-    options = ["--output", str(folder), *receiver(environment, project())]
+    options = ["--output", str(folder), *receiver(environment, cdk_json())]
     if status := cdk.synth(environment, options):
         message = f"cdk synth of environment {environment} failed with status {status}."
         raise NotCheckedError(message)
@@ -73,7 +74,7 @@ def receiver(environment: str, context: Mapping[str, Any]) -> list[str]:
 
 def is_fork() -> bool:
     """Whether lambdas/domain or cdk.json is not the example's."""
-    return TABLES != example_domain.TABLES or project() != CONTEXT
+    return TABLES != example_domain.TABLES or cdk_json() != CONTEXT
 
 
 def run(checkov: str, folder: Path) -> Mapping[str, Any]:

@@ -35,6 +35,19 @@ def create_the_table(cloud: Cloud) -> None:
     client.update_table(TableName="items-1A2B", StreamSpecification=stream)
 
 
+def fail_at_the_check(cloud: Cloud, error: BaseException) -> Any:
+    """Let the function raise where it compares sums; return how it answered before."""
+    ask = cloud.pipeline.answers["aggregation"]
+
+    def failing(event: Any) -> Any:
+        if event.get("step") == "check":
+            raise error
+        return ask(event)
+
+    cloud.pipeline.answers["aggregation"] = failing
+    return ask
+
+
 def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None:
     operated.copies.ledger.totals["group#3"]["amount"] += 1
     done = cloud.run(*COMMAND, "--yes")
@@ -127,14 +140,7 @@ def test_a_rebuild_whose_sums_are_off_is_given_up(cloud: Cloud, operated: Operat
 
 
 def test_a_rebuild_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -> None:
-    ask = cloud.pipeline.answers["aggregation"]
-
-    def expired(event: Any) -> Any:
-        if event.get("step") == "check":
-            raise EXPIRED
-        return ask(event)
-
-    cloud.pipeline.answers["aggregation"] = expired
+    fail_at_the_check(cloud, EXPIRED)
     done = cloud.run(*COMMAND, "--yes")
     assert done.exit_code == 1
     assert "12 rows moved" in done.stdout
@@ -142,14 +148,7 @@ def test_a_rebuild_that_dies_is_not_complete(cloud: Cloud, operated: Operated) -
 
 
 def test_a_rebuild_goes_on_with_one_table_alone(cloud: Cloud, operated: Operated) -> None:
-    ask = cloud.pipeline.answers["aggregation"]
-
-    def interrupted(event: Any) -> Any:
-        if event.get("step") == "check":
-            raise KeyboardInterrupt
-        return ask(event)
-
-    cloud.pipeline.answers["aggregation"] = interrupted
+    ask = fail_at_the_check(cloud, KeyboardInterrupt())
     cloud.run(*COMMAND, "--yes")
     cloud.pipeline.answers["aggregation"] = ask
     cloud.client("dynamodb").delete_table(TableName="items-1A2B")

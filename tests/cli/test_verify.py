@@ -220,11 +220,14 @@ def test_a_sink_that_cannot_be_compared_is_named(cloud: Cloud, words: tuple[str,
     assert "search cannot be compared with the table" in alone.stderr
 
 
-def test_a_verification_that_compares_nothing_is_not_complete(cloud: Cloud) -> None:
+@pytest.mark.parametrize("words", [(), KEYS])
+def test_a_verification_that_compares_nothing_is_not_complete(
+    cloud: Cloud, words: tuple[str, ...]
+) -> None:
     """Functions that lost a setting answer as those that keep no copies."""
     for name in ("audit", "search"):
         cloud.pipeline.answers[name] = {**INCOMPARABLE, "problem": ""}
-    report = verified(cloud, status=1)
+    report = verified(cloud, *words, status=1)
     assert (report["complete"], report["differences"]) == (False, [])
     assert "Nothing of audit and search was compared" in report["problems"][0]
 

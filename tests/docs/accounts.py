@@ -33,7 +33,7 @@ def account() -> Iterator[FakeAws]:
         for name, value in VARIABLES.items():
             patched.setenv(name, value)
         # A fork has settings and tables of its own in cdk.json and lambdas/domain.
-        patched.setattr(settings, "_project", lambda: CONTEXT)
+        patched.setattr(settings, "cdk_json", lambda: CONTEXT)
         patched.setattr(deploy, "TABLES", TABLES)
         yield FakeAws().installed(patched)
 

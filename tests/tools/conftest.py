@@ -67,7 +67,7 @@ def signed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def example(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork has settings and tables of its own in cdk.json and lambdas/domain."""
-    monkeypatch.setattr(settings, "_project", lambda: CONTEXT)
+    monkeypatch.setattr(settings, "cdk_json", lambda: CONTEXT)
     monkeypatch.setattr(deploy, "TABLES", TABLES)
 
 

@@ -71,10 +71,10 @@ def test_a_tree_with_other_settings_is_a_fork(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lint_templates, "TABLES", example_domain.TABLES)
-    monkeypatch.setattr(lint_templates, "project", lambda: CONTEXT)
+    monkeypatch.setattr(lint_templates, "cdk_json", lambda: CONTEXT)
     assert not lint_templates.is_fork()
     own = {**CONTEXT, "environments": {"sandbox": {"index_prefix": "climate-"}}}
-    monkeypatch.setattr(lint_templates, "project", lambda: own)
+    monkeypatch.setattr(lint_templates, "cdk_json", lambda: own)
     assert lint_templates.is_fork()
 
 

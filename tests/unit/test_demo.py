@@ -226,29 +226,29 @@ def test_too_much_poison_is_refused_before_a_service_starts(
     assert said.endswith("The stories are those of LIMIT=10.\n")
 
 
-def test_an_empty_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(demo, "running_pipeline", None)
-    play_the_example(monkeypatch)
-    file = tmp_path / "empty"
-    file.touch()
-
-    assert demo.main({"DATA": str(file)}) == 1
-    said = capsys.readouterr().out
-    assert said.endswith(f"The stories are those of DATA={file}.\n")
-
-
-def test_a_malformed_file_is_refused_before_a_service_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "The stories are those of DATA="),
+        ("00001 19970101 one 11.77\n", "line 1: expected the number of CDs"),
+    ],
+)
+def test_a_wrong_file_is_refused_before_a_service_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    sentence: str,
 ) -> None:
     monkeypatch.setattr(demo, "running_pipeline", None)
     play_the_example(monkeypatch)
     file = tmp_path / "purchases.txt"
-    file.write_text("00001 19970101 one 11.77\n")
+    file.write_text(text)
 
     assert demo.main({"DATA": str(file)}) == 1
-    assert "line 1: expected the number of CDs" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert sentence in said
+    assert str(file) in said
 
 
 def test_a_full_disk_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.deployed.deployment import QUALIFIER, QUALIFIER_KEY
 from stacks import environments
-from stacks.environments import SettingsError
+from stacks.environments import SettingsError, cdk_json
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from dynamodb_streams_cdc.entities import Table
     from stacks.environments import Environment
     from stacks.settings.names import Naming
-
-ROOT = Path(__file__).parents[2]
-
 
 TAKE_PAIRS = ("-c", "--context", "-t", "--tags", "--parameters")
 """Options of the CDK whose value is NAME=VALUE."""
@@ -62,7 +57,7 @@ def _context(found: list[str]) -> dict[str, str]:
 
 def deployable() -> list[str]:
     """Return the names of the environments that an account can have, as cdk.json knows them."""
-    known = dict.fromkeys(["sandbox", "production", *_project().get("environments", {})])
+    known = dict.fromkeys(["sandbox", "production", *cdk_json().get("environments", {})])
     return [name for name in known if name != "local"]
 
 
@@ -86,7 +81,7 @@ def settings_of(environment: str, options: str, tables: Sequence[Table]) -> Envi
             well.
     """
     try:
-        found = environments.load(_all(environment, options), _project())
+        found = environments.load(_all(environment, options), cdk_json())
         found.check_tables(tables)
     except SettingsError as error:
         raise AccountError(str(error)) from error
@@ -95,13 +90,8 @@ def settings_of(environment: str, options: str, tables: Sequence[Table]) -> Envi
 
 def qualifier_of(options: str) -> str:
     """Return the qualifier of the CDK's bootstrap that the app's templates name."""
-    return str({**_project(), **_context(words(options))}.get(QUALIFIER_KEY) or QUALIFIER)
+    return str({**cdk_json(), **_context(words(options))}.get(QUALIFIER_KEY) or QUALIFIER)
 
 
 def _all(environment: str, options: str) -> dict[str, Any]:
-    return {**_project(), **_context(words(options)), "environment": environment}
-
-
-def _project() -> dict[str, Any]:
-    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
-    return context
+    return {**cdk_json(), **_context(words(options)), "environment": environment}

@@ -62,11 +62,12 @@ NOT_COMPARABLE = (
 
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
 
-_There = dict[tuple[int, str, str], tuple[Mapping[str, Any], str]]
-"""Differences that are there now, with the kind that the change log tells; see `_of_one`."""
+_One = tuple[int, str, str]
+_There = dict[_One, tuple[Mapping[str, Any], str]]
+"""Differences that are there now, with the kind that the change log tells."""
 
 
-def _of_one(difference: Mapping[str, Any]) -> tuple[int, str, str]:
+def _of_one(difference: Mapping[str, Any]) -> _One:
     """Return the store and the item of a difference, and what of them differs.
 
     That an item is refused is told of its keys. A store may have a copy of it all the same.
@@ -219,6 +220,7 @@ class Verify:
                 continue
             self.report.read[name] = len(items)
             self._keep_differences(name, answer["differences"])
+        self._complain_if_nothing_is_compared()
         self._look_again()
         self._tell()
         self.job.finish()
@@ -435,7 +437,7 @@ class Verify:
             return None
         told = self._told(answer["differences"])
         return {
-            _of_one(each): (each, told.get((each["store"], each["item"]), each["kind"]))
+            (one := _of_one(each)): (each, told.get(one, each["kind"]))
             for each in answer["differences"]
         }
 
@@ -465,23 +467,23 @@ class Verify:
                     self.job.settle(name, {**document, **found}, MOVING, now)
                 del looks[name]
 
-    def _told(self, differences: Iterable[Mapping[str, Any]]) -> Mapping[tuple[int, str], str]:
-        """Return the kinds that the change log tells better, by store and item."""
+    def _told(self, differences: Iterable[Mapping[str, Any]]) -> Mapping[_One, str]:
+        """Return the kinds that the change log tells better."""
         kinds = (DifferenceKind.WRONG, DifferenceKind.EXTRA)
         asked = [each for each in differences if each["kind"] in kinds]
         if self.log is None or not asked:
             return {}
         newest = self.log.newest({each["item"] for each in asked}, Deadline(self.clock))
-        told: dict[tuple[int, str], str] = {}
+        told: dict[_One, str] = {}
         for each in asked:
             entry, version = newest.get(each["item"]), each["version"]
             is_extra = each["kind"] == DifferenceKind.EXTRA
             if entry is None:
                 continue
             if is_extra and entry["kind"]["S"] == "REMOVE":
-                told[each["store"], each["item"]] = DifferenceKind.RESURRECTED.value
+                told[_of_one(each)] = DifferenceKind.RESURRECTED.value
             if not is_extra and version and version < entry["version"]["S"]:
-                told[each["store"], each["item"]] = DifferenceKind.STALE.value
+                told[_of_one(each)] = DifferenceKind.STALE.value
         return told
 
     def _ask(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:

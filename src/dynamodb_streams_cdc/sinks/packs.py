@@ -29,7 +29,12 @@ def packs(steps: Iterable[AnyStep]) -> Iterator[list[AnyStep]]:
         delta = step.delta
         if pack and (
             len(pack) + 1 + len(sums.keys() | delta.keys()) > MAX_ACTIONS
-            or any(len(sums[a] | delta[a].keys()) > MAX_ADDITIONS for a in sums.keys() & delta)
+            or any(
+                len(sums[name]) + len(measures) > MAX_ADDITIONS  # a union takes longer
+                and len(sums[name] | measures.keys()) > MAX_ADDITIONS
+                for name, measures in delta.items()
+                if name in sums
+            )
         ):
             yield pack
             pack, sums = [], defaultdict(set)
