@@ -2,7 +2,7 @@
 
 `Change.from_record` reads a record of a table's stream; `sinks.log_entries` reads an entry of the
 change log, which keeps the record's content and version. A change is immutable; each image is
-decoded when first used, once.
+decoded when it is first used.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -134,7 +134,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One change of one item; each image is decoded once, when it is first read.
+    """One change of one item; each image is decoded when it is first read.
 
     Two deliveries of one record are two changes: they have the same fields and are not equal.
 
@@ -288,13 +288,13 @@ class Change:
         return None if new is None else deserialize_item(new, "NewImage")
 
     def release_images(self) -> None:
-        """Forget images that were read from elsewhere; the next use reads them again.
+        """Forget what was decoded, or read from elsewhere; the next use does it again.
 
-        A batch of some kilobytes may stand for a gigabyte of them.
+        A function may have altered the image that it was given, and a retry takes the item as it
+        was. A batch of some kilobytes may stand for a gigabyte of images that are kept elsewhere.
         """
-        if self.image_loader is not None:
-            for name in ("_large_images", "old_image", "new_image"):
-                vars(self).pop(name, None)
+        for name in ("_large_images", "old_image", "new_image"):
+            vars(self).pop(name, None)
 
     def diff(self) -> list[Difference]:
         """Return the differences between the images; an absent image has no attributes.

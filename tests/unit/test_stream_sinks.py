@@ -133,6 +133,22 @@ def test_an_outage_fails_every_change_and_drops_none() -> None:
         assert all(isinstance(error, RetryableError) for error in outcome.failures.values())
 
 
+def taken(image: Image) -> dict[str, Any]:
+    """Return a document, or a contribution, and alter the image."""
+    return {"all": {"total": image.pop("total")}}
+
+
+def test_a_retry_takes_the_item_as_it_was() -> None:
+    """A function may alter the image that it is given: nothing of that is in the next attempt."""
+    ledger, index, placed = MemoryLedger(), MemoryIndex(), change(1, None, PLACED)
+    Aggregation(DeadLedger(), taken).apply([placed], deadline())
+    assert Aggregation(ledger, taken).apply([placed], deadline()).applied == 1
+    Search(DeadIndex(), taken).apply([placed], deadline())
+    assert Search(index, taken).apply([placed], deadline()).applied == 1
+    assert ledger.total("all") == {"total": PLACED["total"]}
+    assert index.search()[ITEM]["all"] == {"total": str(PLACED["total"])}
+
+
 @pytest.mark.parametrize(
     "sink", [Search(MemoryIndex(), document), Aggregation(MemoryLedger(), contributions)]
 )
