@@ -21,6 +21,10 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class CdcError(Exception):
@@ -123,6 +127,23 @@ def form_of(value: object) -> str:
         return "nothing"
     found = next((form for kind, form in _FORMS if isinstance(value, kind)), None)
     return found or f"a value of type {type(value).__name__}"
+
+
+def returned(result: Result) -> Result:
+    """Return the result of a function of the user's, which ran when it was called.
+
+    Raises:
+        TypeError: the function is `async` or yields: the call did nothing.
+    """
+    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
+        if isinstance(result, CoroutineType):
+            result.close()  # so that Python does not warn
+        message = (
+            f"the function returned a {type(result).__name__}, and did nothing else: write it "
+            "without async and yield"
+        )
+        raise TypeError(message)
+    return result
 
 
 _CANDIDATES = re.compile(r"[^\t\n\x20-\x7e]+")

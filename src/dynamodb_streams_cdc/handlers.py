@@ -12,7 +12,7 @@ from typing import TypeAlias
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Change, ChangeKind
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import BlockedByEarlierFailure
+from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, returned
 from dynamodb_streams_cdc.sinks.base import Outcome
 
 Handler: TypeAlias = Callable[[Change], object]
@@ -67,7 +67,7 @@ class ChangeHandlers:
                 deadline.check()
                 handler = self._handlers.get(change.kind)
                 if handler is not None and not is_canary(change.keys):
-                    handler(change)
+                    returned(handler(change))
             except Exception as error:
                 outcome.failures[change] = error
                 held.add(change.item_id)

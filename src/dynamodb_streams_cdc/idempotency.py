@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
+from dynamodb_streams_cdc.errors import returned
 from dynamodb_streams_cdc.names import ONCE
 
 MARKER_SECONDS = 90 * 24 * 3600
@@ -75,7 +76,7 @@ class Once:
         if is_due:
             if self.store.seen(key):
                 return False
-            effect()
+            returned(effect())
         try:
             self.store.mark(key, self.keep_seconds)
         except Exception:

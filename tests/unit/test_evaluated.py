@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, RetryableError, Search
+from dynamodb_streams_cdc import Aggregation, ChangeHandlers, Once, RetryableError, Search
 from dynamodb_streams_cdc.errors import CdcError, MissingImage, PermanentError
 from dynamodb_streams_cdc.sinks.base import evaluated
 from dynamodb_streams_cdc.sinks.comparison import Comparable
-from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
+from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore, MemoryIndex, MemoryLedger
 from tests.factories import change, deadline, order
 
 SECONDS = Decimal(1714564800)
@@ -43,6 +43,27 @@ def test_errors_of_arithmetic_are_the_images_fault(code: int) -> None:
     with pytest.raises(PermanentError, match="such") as caught:
         evaluated(raising(OSError(code, "such")), {"at": NANOSECONDS})
     assert caught.value.reason == "OSError"
+
+
+async def notice(image: Any) -> str:
+    return "never sent"
+
+
+def yielding(image: Any) -> Any:
+    yield "never sent"
+
+
+@pytest.mark.parametrize("function", [notice, yielding])
+def test_a_function_that_did_not_run_is_not_done(function: Callable[[Any], Any]) -> None:
+    with pytest.raises(PermanentError, match="without async and yield"):
+        evaluated(function, {})
+    placed, store = change(1, None, order()), MemoryIdempotencyStore()
+    with pytest.raises(TypeError):
+        Once(store, "mail").run(placed, partial(function, {}))
+    assert store.keys == set()
+    handlers = ChangeHandlers()
+    handlers.on_insert(function)
+    assert isinstance(handlers.apply([placed], deadline()).failures[placed], TypeError)
 
 
 def test_such_a_change_fails_for_good_and_alone() -> None:

@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
     PermanentError,
     RetryableError,
+    returned,
     visible,
 )
 from dynamodb_streams_cdc.names import LogEvent
@@ -360,7 +361,7 @@ def evaluated(function: Callable[[Image], Result], image: Image) -> Result:
         MemoryError, OSError, ImportError: the machine's or the package's, not the image's.
     """
     try:
-        return function(image)
+        return returned(function(image))
     except (CdcError, MemoryError, ImportError):
         raise
     except Exception as error:
