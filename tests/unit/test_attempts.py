@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.testing import Lab
 from dynamodb_streams_cdc.testing.memory import MemoryAttempts, MemoryDeadLetters
 from dynamodb_streams_cdc.testing.simulation import ProcessKilled
 from tests.factories import SOURCE, FakeContext, ManualClock
-from tests.unit.bench import OLD, Bench, placed
+from tests.unit.bench import OLD, Bench, Picky, placed
 
 NUMBER = "100000000003126276362"
 NAME = f"orders/{NUMBER}"
@@ -162,11 +162,23 @@ def test_an_end_that_cannot_be_written_is_not_a_death() -> None:
 
 def test_without_time_the_end_is_left_to_the_next_invocation() -> None:
     attempts, dead_letters, clock = MemoryAttempts(), MemoryDeadLetters(), ManualClock(OLD)
-    processor = Processor("search", SOURCE, Deadly(), dead_letters, clock=clock, attempts=attempts)
-    processor({"Records": [placed(1)]}, FakeContext(clock, seconds=END_SECONDS - 1))
+    sink = Picky(lambda change: clock.sleep(60 - END_SECONDS + 1))
+    processor = Processor("search", SOURCE, sink, dead_letters, clock=clock, attempts=attempts)
+    processor({"Records": [placed(1)]}, FakeContext(clock, seconds=60))
     assert list(attempts.begun.values()) == [1]
+    sink.verdict = lambda change: None
     processor({"Records": [placed(2)]}, FakeContext(clock))
     assert attempts.begun == {}
+
+
+def test_a_short_invocation_has_time_for_its_end() -> None:
+    """In an outage each environment would count as a death, and a healthy record paid for it."""
+    attempts, dead_letters = MemoryAttempts(), MemoryDeadLetters()
+    sink = Deadly("00001", error=RetryableError("throttled"))
+    for _ in range(MOST_DEATHS + 1):
+        bench = Bench(sink, OLD, 3.0, dead_letters, {"attempts": attempts})
+        assert bench.place([1]), "reported, and nothing given up"
+    assert (dead_letters.dead_letters, attempts.begun) == ({}, {})
 
 
 def test_a_function_that_dies_of_everything_goes_on_once_fixed(

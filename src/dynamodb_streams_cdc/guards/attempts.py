@@ -36,7 +36,8 @@ MOST_IN_AN_HOUR = 10
 Further ones are tried again at each delivery: the code is at fault, or the function's memory."""
 
 END_SECONDS = 7.0
-"""Seconds that must be left to clear a count: for a request that hangs, and the response."""
+"""Seconds that must be left to clear a count: for a request that hangs, and the response; a
+quarter of an invocation that has less than 28 seconds."""
 
 KEEP_SECONDS = 2 * 24 * 3600
 """How long a count is kept; the stream has forgotten the record a day earlier."""
@@ -111,6 +112,9 @@ class Suspect:
     seconds_left: Callable[[], float]
     denied: bool = field(default=False, init=False)
 
+    def __post_init__(self) -> None:
+        self._end_seconds = min(END_SECONDS, self.seconds_left() / 4)
+
     def begin(self) -> int:
         """Count an attempt; return how many of them the function did not survive."""
         if self.store is None or self.name is None:
@@ -151,7 +155,7 @@ class Suspect:
 
     def _clear(self, store: Attempts, name: str) -> None:
         self.survived.add(name)
-        if self.seconds_left() < END_SECONDS:
+        if self.seconds_left() < self._end_seconds:
             return
         for attempt in count():
             try:
