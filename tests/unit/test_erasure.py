@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -455,6 +456,28 @@ def test_all_entries_of_a_long_history_go(world: World, monkeypatch: pytest.Monk
     result = only(world.forget(ANNA))
     assert (result.status, result.found) == (ERASED, {"change-log": 8})
     assert not world.log.entries
+
+
+def test_a_long_history_is_read_an_entry_at_a_time() -> None:
+    """Five hundred entries with their images take more memory than the function has."""
+
+    class Read(dict[str, Any]):
+        """An entry that a weak reference can watch."""
+
+    class Watched(MemoryLog):
+        def read(self, item_id: str) -> Iterator[Attributes]:
+            for entry in super().read(item_id):
+                read = Read(entry)
+                seen.append(ref(read))
+                yield read
+                assert sum(each() is not None for each in seen) <= 2
+
+    seen: list[ref[Read]] = []
+    log = Watched()
+    life = [change(number, ANNA, ANNA) for number in range(1, 10)]
+    ChangeLog(log).apply(life, Deadline())
+    [trace] = LogPlace(log).find({identity(ANNA): keys(ANNA)}, None, Deadline()).traces
+    assert trace.number == len(seen) == len(life)
 
 
 def test_a_delete_that_is_not_logged_yet_is_waited_for(world: World) -> None:

@@ -61,24 +61,27 @@ class LogPlace:
             return Found()
         item = names[number]
         deadline.check()
-        entries = list(islice(self.log.read(item), ENTRIES))
+        versions: list[str] = []
+        newest: Attributes = {}
+        # One at a time: with their images, so many may take a gigabyte.
+        for newest in islice(self.log.read(item), ENTRIES):
+            versions.append(newest["version"]["S"])
         following = number + 1 if number + 1 < len(names) else None
-        if not entries:
+        if not versions:
             return Found((), following)
-        has_more = len(entries) == ENTRIES
-        newest = self.log.newest([item], deadline)[item] if has_more else entries[-1]
-        return Found([self._trace(item, entries, newest)], following, again=has_more)
+        has_more = len(versions) == ENTRIES
+        if has_more:
+            newest = self.log.newest([item], deadline)[item]
+        return Found([self._trace(item, versions, newest)], following, again=has_more)
 
-    def _trace(self, item: str, entries: Sequence[Attributes], newest: Attributes) -> Trace:
-        versions = [str(entry["version"]["S"]) for entry in entries]
-
+    def _trace(self, item: str, versions: Sequence[str], newest: Attributes) -> Trace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
             self.log.delete(item, versions, deadline)
 
         since = _seconds(newest["changed_at"]["S"])
         if newest["kind"]["S"] != REMOVE or since == UNKNOWN_TIME:
             since = float("inf")  # the entry of the delete, with the last state, may still come
-        return Trace(frozenset({item}), since, erase, len(entries))
+        return Trace(frozenset({item}), since, erase, len(versions))
 
 
 class Marker(NamedTuple):
