@@ -508,6 +508,20 @@ def test_an_item_without_a_row_is_not_counted_unless_asked_for() -> None:
     assert bench.repair(KEYS, counts=False)["failures"] == []
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_repair_without_time_names_what_is_left(counts: bool) -> None:
+    bench, _ = sums()
+    bench.run(record(1, None, PLACED))
+
+    def read_slowly(keys: Attributes) -> Image:
+        bench.clock.sleep(60.0)
+        return SHIPPED
+
+    vars(bench.table)["read"] = read_slowly
+    [first, second] = bench.repair(KEYS, NOWHERE, counts=counts)["failures"]
+    assert {each["reason"] for each in (first, second)} == {"DeadlineExceeded"}
+
+
 @pytest.mark.parametrize(
     ("event", "problem"),
     [

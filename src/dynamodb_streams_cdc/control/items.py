@@ -168,7 +168,7 @@ def repair(
 
 def _uncounted(
     applier: SinkApplier, known: ItemVersion, keys: Attributes
-) -> PermanentError | RetryableError | None:
+) -> Exception | None:
     """Return why an item is not to be added to sums; None if it has a row, or there are no sums."""
     assert applier.source_table is not None
     try:
@@ -176,7 +176,7 @@ def _uncounted(
         if isinstance(sink, Aggregation):
             read_item = partial(applier.source_table.read, keys)
             sink.check_row(known.item_id, read_item, applier.deadline)
-    except (PermanentError, RetryableError) as error:
+    except Exception as error:  # as `repair_item` does
         return error
     return None
 
