@@ -166,9 +166,7 @@ def repair(
     )
 
 
-def _uncounted(
-    applier: SinkApplier, known: ItemVersion, keys: Attributes
-) -> Exception | None:
+def _uncounted(applier: SinkApplier, known: ItemVersion, keys: Attributes) -> Exception | None:
     """Return why an item is not to be added to sums; None if it has a row, or there are no sums."""
     assert applier.source_table is not None
     try:
