@@ -1,5 +1,6 @@
 """The SQL sink keeps its contract on PostgreSQL."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,12 @@ class TestPostgreSql(SqlContract):
     ) -> None:
         lost = {**order("00005-1"), "total": total}
         [error] = self.refused(database, lost, lambda order: {"total": order["total"]})
+        assert "does not fit the table orders" in str(error)
+
+    def test_a_value_too_long_for_an_index_is_one_dead_letter(self, database: Database) -> None:
+        database.run("CREATE INDEX ON orders (updated_by)")
+        lost = order("00005-1", updated_by=random.Random(1).randbytes(4_000).hex())
+        [error] = self.refused(database, lost, lambda order: {"updated_by": order["updated_by"]})
         assert "does not fit the table orders" in str(error)
 
     @pytest.mark.parametrize("total", [True, {"a": 1}])

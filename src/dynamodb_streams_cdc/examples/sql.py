@@ -57,6 +57,9 @@ has no operator with it (https://www.postgresql.org/docs/current/errcodes-append
 the driver itself cannot pass the value on. The others say that the table or a permission is wrong.
 """
 
+TOO_LONG = "54000"
+"""The `sqlstate` of an OperationalError that a value causes: it is too long for an index."""
+
 MOST_VALUES = 30_000
 """In one statement: PostgreSQL takes 65,535, SQLite 32,766
 (https://www.postgresql.org/docs/current/limits.html, https://sqlite.org/limits.html)."""
@@ -290,6 +293,8 @@ class SqlTable:
             self._connection.commit()
             committed = True
         except (self.driver.OperationalError, self.driver.InterfaceError) as error:
+            if getattr(error, "sqlstate", None) == TOO_LONG:
+                raise self._misfit(error) from error
             raise RetryableError(str(error)) from error
         except (
             self.driver.DataError,
@@ -298,12 +303,15 @@ class SqlTable:
         ) as error:
             if isinstance(error, self.driver.ProgrammingError) and not _is_of_a_value(error):
                 raise
-            # Its text may show values, and errors go into logs.
-            message = f"a value does not fit the table {self.table}"
-            raise PermanentError(message, type(error).__name__) from error
+            raise self._misfit(error) from error
         finally:
             if not committed:
                 self._disconnect()
+
+    def _misfit(self, error: Exception) -> PermanentError:
+        # Its text may show values, and errors go into logs.
+        message = f"a value does not fit the table {self.table}"
+        return PermanentError(message, type(error).__name__)
 
     def _disconnect(self) -> None:
         connection, self._connection, self._columns = self._connection, None, ()
