@@ -490,6 +490,26 @@ def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
     assert index.search() == {ITEM: {"status": "placed"}}
 
 
+def test_a_verification_ends_between_large_images() -> None:
+    """Each takes a request to S3; the function would be killed after a page of them."""
+
+    class Slow(MemoryImageStore):
+        def read(self, name: str) -> str:
+            bench.clock.sleep(5.0)
+            return super().read(name)
+
+    log, image_store = MemoryLog(), Slow()
+    sink = ChangeLog(log, image_store)
+    items = [order(f"{number:05}-1", notes="x" * 110_000) for number in range(20)]
+    placed = [change(number, None, item) for number, item in enumerate(items)]
+    sink.apply(placed, Deadline())
+    bench = RepairBench(sink, Table({c.item_id: c.new_image for c in placed}))
+    types = {"customer_id": "S", "order_id": "S"}
+    answer = bench.ask("verify", [], of="table", keys=types)
+    assert "DeadlineExceeded" in answer["problem"]
+    assert bench.clock.now() - bench.now < bench.seconds
+
+
 def test_an_item_that_cannot_be_repaired_is_named() -> None:
     bench, _ = sums(Table({ITEM: POISON, "orders/S=1/S=1": PLACED}))
     answer = bench.repair(KEYS, {"customer_id": "1", "order_id": "1"}, NOWHERE)

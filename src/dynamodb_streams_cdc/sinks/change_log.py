@@ -177,6 +177,8 @@ class ChangeLog:
                 continue
             try:
                 newest = change_from_entry(entry, self.image_store)
+                if newest.image_loader is not None:
+                    deadline.check()
                 left = newest.new_image
             except (PermanentError, MalformedRecord) as error:
                 # Its large image is gone, or another writer altered it.
