@@ -406,10 +406,14 @@ class TestDeadLetters:
         assert [each.status for each in report.items] == [HELD, ERASED]
         assert not report.complete
 
-    @pytest.mark.parametrize("number", ["100.0", "1E2", "100"])
-    def test_a_number_is_found_in_any_form(self, world: World, number: str) -> None:
+    @pytest.mark.parametrize(
+        ("number", "written"),
+        [("100.0", "100"), ("1E2", "100"), ("100", "100"), (f"{'7' * 38}.0", "7" * 38)],
+    )
+    def test_a_number_is_found_in_any_form(self, world: World, number: str, written: str) -> None:
         place = DeadLettersPlace(world.objects, "", "orders", may_move=True)
-        world.objects.objects["truncated"] = b'{"payload": {"Keys": {"id": {"N": "100"}}'
+        body = f'{{"payload": {{"Keys": {{"id": {{"N": "{written}"}}}}'
+        world.objects.objects["truncated"] = body.encode()
         asked = {"orders/N=1E2": {"id": {"N": number}}}
         assert place.find(asked, None, Deadline(world.clock)).unclear == ["truncated"]
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -251,7 +251,7 @@ class _Reading:
 def _has(text: str, tag: str, value: object) -> bool:
     values = [str(value)]
     if tag == "N":  # as DynamoDB writes it: 4, where a program may ask for 4.0
-        values.append(f"{Decimal(str(value)).normalize():f}")
+        values.append(f"{Decimal(str(value)).normalize(Context(prec=38)):f}")
     forms = [json.dumps(each, ensure_ascii=a) for each in values for a in (True, False)]
     forms += [json.dumps(form)[1:-1] for form in forms]  # in a payload that is text
     return any(form in text for form in forms)
