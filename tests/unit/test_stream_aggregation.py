@@ -145,16 +145,39 @@ def test_measures_of_one_update_stay_within_its_limit(
     assert len(ledger.total("day")) == 30 * 40
 
 
-def test_a_rebuild_repairs_a_change_of_all_measures_in_two() -> None:
-    ledger = MemoryLedger(state=Generations().begun(0.0))
-    sink = Aggregation(ledger, lambda image: measured(image["status"], MAX_MEASURES))
-    placed, shipped = history(order(), order(status="shipped"))
+def zeros(image: dict[str, Any]) -> Contribution:
+    return {f"day#{n}": {"orders": int(n == 7)} for n in range(200)}
+
+
+def test_amounts_of_zero_take_no_place() -> None:
+    ledger = MemoryLedger()
+    assert Aggregation(ledger, zeros).apply([change(1, None, order())], deadline()).applied == 1
+    assert ledger.total("day#7") == {"orders": Decimal(1)}
+
+
+@pytest.mark.parametrize(
+    ("generations", "of_status"),
+    [
+        (Generations(), lambda status: {f"{status}#{n}": {"orders": 1} for n in range(60)}),
+        (Generations().begun(0.0), lambda status: measured(status, MAX_MEASURES)),
+    ],
+)
+def test_a_change_of_more_than_fits_takes_two_writes(
+    generations: Generations, of_status: Callable[[str], Contribution]
+) -> None:
+    ledger = WatchedLedger()
+    ledger.state = generations
+    sink = Aggregation(ledger, lambda image: of_status(image["status"]))
+    placed, shipped, refunded = history(order(), order(status="shipped"), order(status="refunded"))
     sink.apply([placed], deadline())
-    error = sink.apply([shipped], deadline()).failures[shipped]
-    assert "day: the change moves 600 measures of this aggregate, at most 300" in str(error)
-    assert sink.repair(shipped.item_id, lambda: order(status="shipped"), deadline())
-    assert ledger.live() == ledger.sums_of(1)
-    assert ledger.total("day").keys() == measured("shipped", MAX_MEASURES)["day"].keys()
+    outcome = sink.apply([shipped, refunded], deadline())
+    assert (outcome.applied, outcome.stale, outcome.failures) == (1, 1, {})
+    assert len(ledger.commits) == 3
+    [row] = ledger.rows.values()
+    assert (row.version, row.contribution) == (refunded.version, add([of_status("refunded")]))
+    live = {name: sums for name, sums in ledger.live().items() if sums}
+    assert live == add([of_status("refunded")])
+    assert ledger.live() == ledger.sums_of(generations.new)
 
 
 def amounts(image: dict[str, Any]) -> Contribution:

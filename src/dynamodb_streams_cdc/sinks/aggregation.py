@@ -351,10 +351,10 @@ class Aggregation:
                     preparation.begin(older=position > 0)
                     update = self._update(change, row, generations, written_at, preparation)
                     delta = _delta(update, generations)
-                    # A transaction may hold old and new each, but not both: a dead letter, whose
-                    # redrive repairs the item in two.
-                    if error := too_large(delta):
-                        raise error
+                    if row is not None and too_large(delta):
+                        # A transaction holds old and new each, but not both: the old goes first.
+                        update = emptying(row)
+                        delta = _delta(update, generations)
                 except (RetryableError, DeadlineExceeded) as error:
                     outcome.failures |= dict.fromkeys(group[position:], error)
                     break
@@ -430,9 +430,10 @@ class Aggregation:
                 outcome.failures |= {change: error for step in pack for change in step.open}
                 return []
             else:
-                outcome.applied += len(pack)
-                outcome.stale += sum(len(step.open) - 1 for step in pack)
-                return []
+                done = [step for step in pack if not step.empties]
+                outcome.applied += len(done)
+                outcome.stale += sum(len(step.open) - 1 for step in done)
+                return [step.open for step in pack if step.empties]
         raise AssertionError  # count() has no end
 
 
@@ -448,6 +449,11 @@ class _Step:
     @property
     def item_id(self) -> str:
         return self.update.after.item_id
+
+    @property
+    def empties(self) -> bool:
+        """Whether the row is emptied, and keeps its version: the change is still to come."""
+        return self.update.after.version != self.group[self.position].version
 
     @property
     def open(self) -> list[Change]:

@@ -103,26 +103,27 @@ def checked(
                     f"{DIGITS - HEADROOM - decimals} and have at most {decimals} decimal places"
                 )
                 raise PermanentError(message, "AmountOutOfRange")
-    if error := too_large(contribution, "the item contributes to", MAX_MEASURES):
+    total = add([contribution])
+    if error := too_large(total, MAX_MEASURES):
         raise error
-    return add([contribution])
+    return total
 
 
-def too_large(
-    moved: Contribution, what: str = "the change moves", most: int = MAX_ADDITIONS
-) -> PermanentError | None:
+def too_large(moved: Contribution, most: int = MAX_ADDITIONS) -> PermanentError | None:
     """Return why one transaction does not hold what an item moves; None if it does.
 
-    `what` begins the message; `most` measures of an aggregate fit.
+    `most` measures of an aggregate fit.
     """
     if len(moved) > MAX_AGGREGATES:
-        message = f"{what} {len(moved)} aggregates; a transaction holds {MAX_AGGREGATES}"
+        message = (
+            f"the item contributes to {len(moved)} aggregates; a transaction holds {MAX_AGGREGATES}"
+        )
         return PermanentError(message, "TooManyAggregates")
     for aggregate, measures in moved.items():
         if len(measures) > most:
             message = (
-                f"{aggregate}: {what} {len(measures)} measures of this aggregate, at most {most} "
-                "fit: spread them over several aggregates"
+                f"{aggregate}: the item contributes to {len(measures)} measures of this aggregate, "
+                f"at most {most} fit: spread them over several aggregates"
             )
             return PermanentError(message, "TooManyMeasures")
     return None
