@@ -89,6 +89,9 @@ logger = logging.getLogger(__name__)
 PERMANENT: tuple[type[Exception], ...] = (MalformedRecord, PermanentError)
 """Errors that no retry can fix."""
 
+PASSING = (RetryableError, DeadlineExceeded, BlockedByEarlierFailure)
+"""Errors that say nothing of the change, also where a processor calls all errors permanent."""
+
 YOUNG_SECONDS = 15 * 60
 """Seconds that an unexpected failure may block its shard; then the record is a dead letter."""
 
@@ -172,13 +175,11 @@ class Processor:
 
     def is_permanent(self, error: Exception) -> bool:
         """Return whether no retry can fix the error."""
-        return isinstance(error, (*PERMANENT, *self.permanent))
+        return isinstance(error, (*PERMANENT, *self.permanent)) and not isinstance(error, PASSING)
 
     def is_unexpected(self, error: Exception) -> bool:
         """Return whether the error is in no table."""
-        return not self.is_permanent(error) and not isinstance(
-            error, RetryableError | DeadlineExceeded | BlockedByEarlierFailure
-        )
+        return not self.is_permanent(error) and not isinstance(error, PASSING)
 
 
 def _records(event: object) -> Sequence[StreamRecord]:

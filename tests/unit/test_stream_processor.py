@@ -401,7 +401,9 @@ def test_who_calls_a_missing_image_permanent_gets_dead_letters(
     assert "the stream is at fault" not in caplog.text
 
 
-def test_out_of_time_is_never_a_dead_letter() -> None:
+@pytest.mark.parametrize("permanent", [(), (Exception,)])
+def test_out_of_time_is_never_a_dead_letter(permanent: tuple[type[Exception], ...]) -> None:
     bench = Bench(Picky(raising(DeadlineExceeded("no time"), 1)), now=OLD)
+    bench.options = {"permanent": permanent}
     assert bench.run(insert(1), insert(2)) == [sequence(1)]
     assert bench.dead == []
