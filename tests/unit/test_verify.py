@@ -393,6 +393,23 @@ def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> 
     assert report.unverified == {"search"}
 
 
+def test_a_look_without_an_answer_is_repeated(filled: Operated) -> None:
+    """One throttled request at the end would cost all that was read for hours."""
+    ask, failing = Operated.invoke, iter((True, True, False))
+
+    class Throttled(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "items" and event["Records"] and next(failing):
+                message = "throttled"
+                raise InvocationFailed(message, outage=True)
+            return ask(self, processor, event)
+
+    alter_the_document(filled, 5)
+    filled.__class__ = Throttled
+    report = filled.verify().run()
+    assert (report.count, report.verified) == (1, True)
+
+
 def test_many_differences_are_asked_about_at_once() -> None:
     """Several requests are under way, and the next ones are found without reading all again."""
     together = threading.Barrier(3, timeout=10)

@@ -12,6 +12,10 @@ from dynamodb_streams_cdc.names import Operation
 RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
 """Error type of a response above 6 MB."""
 
+NOT_UNDERSTOOD, TIME_IS_UP = "NotUnderstood", "TimeIsUp"
+FINAL = frozenset({NOT_UNDERSTOOD, TIME_IS_UP})
+"""Reasons of a failure that another attempt has as well."""
+
 
 class InvocationFailed(CdcError):
     """A function was not reached, was throttled, raised, or timed out.
@@ -203,7 +207,7 @@ def not_understood(processor: str, operation: str, answer: Any) -> InvocationFai
         f"the function of {processor} does not know the operation {operation}: it answered "
         f"{str(answer)[:80]!r}. Deploy the version that this command belongs to."
     )
-    return InvocationFailed(message, "NotUnderstood", outage=True)
+    return InvocationFailed(message, NOT_UNDERSTOOD, outage=True)
 
 
 def is_healthy(functions: Functions, processor: str) -> bool:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed
+from dynamodb_streams_cdc.control.functions import TIME_IS_UP, Functions, InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
@@ -26,7 +26,7 @@ ROTATION = "rotation/verify"
 ROUND = "rotation/purge"
 """Name of the note with the parts of a purge that takes more than one run."""
 
-TIME_IS_UP = "the time of this run is up"
+OUT_OF_TIME = "the time of this run is up"
 
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
@@ -146,7 +146,7 @@ class Maintenance:
         write_notes(self.functions, able[0], {ROUND: {"segments": work.segments, "parts": left}})
         goes_on = sum(part.read for part in parts) > sum(part.read for part in work.begun)
         return Purged(
-            [each for each in report.problems if not (goes_on and each.endswith(TIME_IS_UP))]
+            [each for each in report.problems if not (goes_on and each.endswith(OUT_OF_TIME))]
         )
 
 
@@ -189,5 +189,5 @@ class _UntilDeadline:
         is_part, is_look = "segment" in event, bool(event.get("Records"))
         now = self.clock.now()
         if (is_part and now > self.parts_until) or (is_look and now > self.looks_until):
-            raise InvocationFailed(TIME_IS_UP, "TimeIsUp", outage=True)
+            raise InvocationFailed(OUT_OF_TIME, TIME_IS_UP, outage=True)
         return self.functions.invoke(processor, event)

@@ -13,19 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
-from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
+from dynamodb_streams_cdc.deadline import Clock, SystemClock
 from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.notes import end_fill
 from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.operations.walk import (
-    FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
     PATIENCE,
     CapacityLimit,
     Walk,
     WalkedPart,
+    pause_after,
 )
 
 ROUNDS = 3
@@ -218,8 +217,7 @@ class RebuildAggregation:
         problem = ""
         for attempt in range(PATIENCE):
             if attempt:
-                pause = (FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-                self.clock.sleep(backoff(attempt - 1, first=pause[0], longest=pause[1]))
+                self.clock.sleep(pause_after(attempt))
             try:
                 answer = self.functions.invoke(self.processor, asked)
             except InvocationFailed as error:

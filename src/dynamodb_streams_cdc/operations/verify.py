@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from threading import Lock
 from typing import Any
 
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control.functions import (
+    FINAL,
     RESPONSE_TOO_LARGE,
     Functions,
     InvocationFailed,
@@ -32,7 +34,13 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.report import Report
-from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
+from dynamodb_streams_cdc.operations.walk import (
+    PATIENCE,
+    CapacityLimit,
+    Walk,
+    WalkedPart,
+    pause_after,
+)
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 SETTLE_SECONDS = 20.0
@@ -162,6 +170,7 @@ class Verify:
     keeps_problems: bool = False
     named: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
+    _silent: set[str] = field(default_factory=set, init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def run(self) -> VerifyReport:
@@ -487,26 +496,37 @@ class Verify:
         return told
 
     def _ask(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
-        """Ask about items; None, and a problem in the report, if there is no answer."""
+        """Ask about items; None, and a problem in the report, if there is no answer.
+
+        A processor without an answer after `PATIENCE` requests is asked once each time from then
+        on, until it answers.
+        """
         event = {
             "operation": Operation.VERIFY,
             "of": "items",
             "keys": dict(self.keys),
             "Records": list(records),
         }
-        try:
-            answer = self.functions.invoke(processor, event)
-            if not isinstance(answer, Mapping) or "differences" not in answer:
-                raise not_understood(processor, Operation.VERIFY, answer)
-            if answer["problem"]:
-                raise RetryableError(answer["problem"])
-        except (InvocationFailed, RetryableError) as error:
-            is_large = isinstance(error, InvocationFailed) and error.reason == RESPONSE_TOO_LARGE
-            if is_large and len(records) > 1:
-                return self._ask_in_halves(processor, records)
-            self._add_problem(processor, str(error))
-            return None
-        return answer
+        for failures in count(1):
+            try:
+                answer = self.functions.invoke(processor, event)
+                if not isinstance(answer, Mapping) or "differences" not in answer:
+                    raise not_understood(processor, Operation.VERIFY, answer)
+                if answer["problem"]:
+                    raise RetryableError(answer["problem"])
+            except (InvocationFailed, RetryableError) as error:
+                reason = error.reason if isinstance(error, InvocationFailed) else ""
+                if reason == RESPONSE_TOO_LARGE and len(records) > 1:
+                    return self._ask_in_halves(processor, records)
+                if reason in FINAL or processor in self._silent or failures == PATIENCE:
+                    self._silent.add(processor)
+                    self._add_problem(processor, str(error))
+                    return None
+                self.clock.sleep(pause_after(failures))
+            else:
+                self._silent.discard(processor)
+                return answer
+        raise AssertionError  # count() has no end
 
     def _add_problem(self, processor: str, problem: str) -> None:
         sentence = f"{processor} was not verified to its end: {problem}"

@@ -152,8 +152,7 @@ class Walk:
     def _ask(self, part: WalkedPart, state: PartState) -> Any:
         fails = self._failing.get(part.name, 0)
         if fails:
-            pause = backoff(fails - 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
-            self.clock.sleep(pause)
+            self.clock.sleep(pause_after(fails))
         limit = limit_of_request(state, self.capacity.units_per_second)
         self.capacity.spend(limit * _units_of_an_item(state))
         answer = self._invoke(part, state, limit)
@@ -229,6 +228,11 @@ class Walk:
     def units(self) -> float:
         """Capacity units consumed, by all runs of the job."""
         return sum(state.units for state in self._states.values())
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds to wait after so many requests in a row that brought nothing on."""
+    return backoff(failures - 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
 
 
 def _units_of_an_item(state: PartState) -> float:
