@@ -61,6 +61,16 @@ def test_an_item_of_an_export_above_the_size_is_sent_alone(
     assert reader.records(1, 2000) == ([{"Item": {"id": {"S": "2"}}}], None)
 
 
+def test_what_was_read_is_sent_in_smaller_requests() -> None:
+    lines = [json.dumps({"Item": {"id": {"S": f"{n}"}}}) for n in range(9)]
+    reader = Export(OneFile("\n".join(lines)), "exports", {}).reader(DataFile("a.json.gz", 9))
+    items = [json.loads(line) for line in lines]
+    assert reader.records(0, 6) == (items[:6], 6)
+    assert reader.records(0, 4) == (items[:4], 4)
+    assert reader.records(4, 4) == (items[4:6], 6)
+    assert reader.records(6, 4) == (items[6:], None)
+
+
 SUMMARY = {
     "exportType": "FULL_EXPORT",
     "outputFormat": "DYNAMODB_JSON",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.walk import CapacityLimit, Walk, WalkedPart
 from dynamodb_streams_cdc.testing.simulation import VirtualClock
@@ -63,3 +64,22 @@ def test_without_a_limit_nothing_is_waited_for() -> None:
     walk = Walk(function, Job("walk", {}), lambda part, answer: {}, workers=1, clock=clock)
     walk.run([WalkedPart("0", "search", {"operation": "backfill"})])
     assert (len(function.requests), clock.now() - begin) == (1, 0)
+
+
+def test_a_request_that_fails_is_made_for_fewer_items() -> None:
+    """A function that needs 0.25 s for an item never comes to the end of a page of 200."""
+    clock = VirtualClock()
+    asked: list[int] = []
+
+    class Slow(Function):
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            asked.append(event["limit"])
+            if event["limit"] > 100:
+                message = "Task timed out after 60.00 seconds"
+                raise InvocationFailed(message)
+            return super().invoke(processor, event)
+
+    walk = Walk(Slow(1.0), Job("walk", {}), lambda part, answer: {}, workers=1, clock=clock)
+    walk.run([WalkedPart("0", "search", {"operation": "backfill"})])
+    assert (walk.problems, walk.read) == ({}, ITEMS)
+    assert asked[:6] == [2000, 500, 125, 31, 62, 124]

@@ -268,7 +268,8 @@ class FileReader:
     """Reads the items of one file in their order.
 
     The file is fetched once, however many requests its items take: again only by a run that goes
-    on, and for the last items of a file that a function does not take at the first attempt.
+    on, and for the last items of a file that a function does not take at the first attempt. Of what
+    was read it may be asked for fewer items then.
     """
 
     export: Export
@@ -288,8 +289,10 @@ class FileReader:
         """
         begin = int(place or 0)
         last, records, following = self._last
-        if last == begin:
-            return records, following
+        if last <= begin < last + len(records):
+            end = begin - last + limit
+            some = records[begin - last : end]
+            return some, following if end >= len(records) else last + end
         if self._at != begin:
             self._lines, self._held = self.export.lines(self.file), None
             for _ in range(begin):

@@ -182,7 +182,7 @@ class RemoteWalk(Walk):
             "number": str(number),
             "function": self.runs.function(part.processor),
             "event": event,
-            "cursor": {"place": state.place, "limit": MOST_ITEMS},
+            "cursor": {"place": state.place, "limit": self._most.get(part.name, MOST_ITEMS)},
             "step": 0,
             "misses": 0,
         }

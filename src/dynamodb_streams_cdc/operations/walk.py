@@ -1,8 +1,9 @@
 """Walk a table or a sink through the deployed functions: parts at once, at a limited rate.
 
 Each part is asked for again from the place that its last answer gave. A function, or its sink, that
-does not answer is given time; after `PATIENCE` answers in a row that bring nothing on, its parts
-stop, and the others go on.
+does not answer is given time, and fewer items: those of the last request may take more time or
+memory than it has. After `PATIENCE` answers in a row that bring nothing on, its parts stop, and the
+others go on.
 """
 
 import threading
@@ -111,6 +112,8 @@ class Walk:
     problems: dict[str, str] = field(default_factory=dict)
     _states: dict[str, PartState] = field(default_factory=dict)
     _failing: dict[str, int] = field(default_factory=dict)
+    _most: dict[str, int] = field(default_factory=dict)
+    """Items of the next request of a part, at most, after one that brought nothing on."""
 
     def run(self, parts: Sequence[WalkedPart]) -> None:
         """Bring all parts to their end, or to a problem.
@@ -154,6 +157,7 @@ class Walk:
         if fails:
             self.clock.sleep(pause_after(fails))
         limit = limit_of_request(state, self.capacity.units_per_second)
+        limit = min(limit, self._most.get(part.name, MOST_ITEMS))
         self.capacity.spend(limit * _units_of_an_item(state))
         answer = self._invoke(part, state, limit)
         if isinstance(answer, Mapping):
@@ -209,11 +213,13 @@ class Walk:
         if answer.get("problem") and not answer["read"]:
             return self._excuse(part, answer["problem"])
         self._failing.pop(part.name, None)
+        self._most[part.name] = min(MOST_ITEMS, 2 * self._most.get(part.name, MOST_ITEMS))
         return not state.done
 
     def _excuse(self, part: WalkedPart, problem: str) -> bool:
         """Give a part that did not come on another chance, or stop its processor's."""
         self._failing[part.name] = self._failing.get(part.name, 0) + 1
+        self._most[part.name] = max(1, self._most.get(part.name, MOST_ITEMS) // 4)
         if self._failing[part.name] < PATIENCE:
             return True
         self.problems[part.processor] = problem
