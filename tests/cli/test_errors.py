@@ -1,6 +1,7 @@
 """What cannot work ends with one sentence, never with a traceback."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from botocore.exceptions import (
     ProfileNotFound,
     SSOTokenLoadError,
 )
+from typer import Exit
 from typer.main import get_command
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.cli.errors import sentence
+from dynamodb_streams_cdc.cli.errors import sentence, sentences
 from dynamodb_streams_cdc.operations.endpoint import problem_of
 from tests.cli.conftest import STACK, Cloud, fail, refusal, refuse
 from tests.fake_pipeline import BUCKET, ON_FAILURE
@@ -326,6 +328,12 @@ def test_wrong_use(cloud: Cloud, command: str, options: list[str], said: str) ->
     )
 
 
+@pytest.mark.parametrize("command", ["verify", "rebuild search"])
+def test_a_time_without_end_is_refused(cloud: Cloud, command: str) -> None:
+    result = cloud.run(*command.split(), "--settle", "inf")
+    assert (result.exit_code, "--settle" in result.stderr) == (2, True)
+
+
 NUMBERS = frozenset({"accept", "accept_moving", "capacity", "settle", "workers"})
 
 
@@ -398,6 +406,16 @@ def test_other_sentences(error: Exception, said: str) -> None:
 def in_a_process(code: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("database or disk is full"), OSError(28, "No space left")]
+)
+def test_a_full_disk(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit), sentences():
+        raise error
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"This machine is at fault ({error}): is its disk full? Then run it again."
 
 
 def test_a_missing_extra_is_named() -> None:

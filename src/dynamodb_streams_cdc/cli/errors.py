@@ -1,5 +1,6 @@
 """Error messages and exit statuses of the command line."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,12 @@ def sentences() -> Iterator[None]:
         raise typer.Exit(MISUSED) from error
     except (CdcError, BotoCoreError, ClientError) as error:
         typer.echo(visible(masked(sentence(error))), err=True)
+        raise typer.Exit(FAILED) from error
+    except BrokenPipeError:  # the reader of the output wants no more of it
+        raise
+    except (OSError, sqlite3.Error) as error:
+        text = f"This machine is at fault ({error}): is its disk full? Then run it again."
+        typer.echo(visible(text), err=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

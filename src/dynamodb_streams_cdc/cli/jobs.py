@@ -39,6 +39,15 @@ Capacity = Annotated[
         show_default="no limit",
     ),
 ]
+Settle = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=86_400,  # `time.sleep` takes no `inf`
+        metavar="SECONDS",
+        help="Look at a difference again after this long: more than the copies' usual lag.",
+    ),
+]
 MOST_THREADS = 64
 MOST_CHILDREN = 10_000
 """Child executions of a Map Run at one time

@@ -8,6 +8,7 @@ import typer
 from dynamodb_streams_cdc.cli.errors import reported
 from dynamodb_streams_cdc.cli.jobs import (
     Capacity,
+    Settle,
     Workers,
     Yes,
     confirm,
@@ -82,14 +83,7 @@ def rebuild_search(
     source_table: Table = None,
     capacity: Capacity = None,
     workers: Workers = 4,
-    settle: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Look at a difference again after this long: more than the index's usual lag.",
-        ),
-    ] = SETTLE_SECONDS,
+    settle: Settle = SETTLE_SECONDS,
     yes: Yes = False,
     as_json: AsJson = False,
     environment: Environment = "sandbox",

@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.cli.jobs import (
     Capacity,
     JobName,
     On,
+    Settle,
     Workers,
     copies_of,
     limit_of,
@@ -72,14 +73,7 @@ def verify(
     capacity: Capacity = None,
     workers: Workers = 4,
     on: On = None,
-    settle: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Look at a difference again after this long: more than the copies' usual lag.",
-        ),
-    ] = SETTLE_SECONDS,
+    settle: Settle = SETTLE_SECONDS,
     as_json: AsJson = False,
     environment: Environment = "sandbox",
     stack: Stack = None,
