@@ -272,6 +272,15 @@ class TestWaiting:
         assert result.problem == f"{BATCH} waits: function x failed: KeyError: 'SINK'"
         assert pipeline.waiting == [BATCH]
 
+    def test_a_record_that_is_repeated_counts_once(self, pipeline: FakePipeline) -> None:
+        """It was applied and not repaired; the next replay finds it applied already."""
+        first = answer([failed(0, retryable=True)], applied=2)
+        answers = iter((first, answer(stale=1)))
+        pipeline.answers["search"] = lambda event: next(answers)
+        pipeline.store.deliver(BATCH, given_up([placed(1, 1), placed(2, 2)]))
+        result = one(pipeline)
+        assert (result.status, result.applied, result.stale) == (ARCHIVED, 2, 0)
+
     def test_after_several_in_a_row_the_rest_is_skipped(self, pipeline: FakePipeline) -> None:
         pipeline.index.out = True
         for name in "abcdef":

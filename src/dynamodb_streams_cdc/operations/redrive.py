@@ -164,14 +164,17 @@ class Redrive:
     def one(self, dead_letter: ReadableDeadLetter) -> Result:
         """Redrive one dead letter."""
         answer = self._replay(dead_letter)
+        # A record that was applied and not repaired was stale when it was replayed once more.
+        applied = min(answer.applied, answer.replayed)
+        stale = min(answer.stale, answer.replayed - applied)
         result = Result(
             dead_letter.key,
             RedriveStatus.WAITING,
             processor=dead_letter.processor,
             records=len(dead_letter.records),
-            applied=answer.applied,
-            stale=answer.stale,
-            unapplied=answer.replayed - answer.applied - answer.stale,
+            applied=applied,
+            stale=stale,
+            unapplied=answer.replayed - applied - stale,
             repaired=answer.repaired,
             failures=answer.failures,
             dead_letters=(dead_letter.key,),
