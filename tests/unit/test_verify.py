@@ -22,6 +22,7 @@ from dynamodb_streams_cdc.entities import Entity, Table, starts_with
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.repair_differences import AGAIN
 from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.processor import Processor
@@ -770,6 +771,22 @@ def test_an_outage_is_not_asked_about_in_halves(filled: Operated) -> None:
     filled.fails.add("search")
     assert len(filled.repair(work.differences()).unrepaired) == 20
     assert len(filled.invocations) == 1
+
+
+def test_a_sink_that_stays_out_is_left_alone() -> None:
+    """Each of the 500 requests for 50,000 differences could wait for 90 seconds."""
+    out = Operated(0)
+    out.fails.add("search")
+    told = {"store": 0, "token": "", "version": None, "detail": ""}
+    found = (
+        {"processor": p, "kind": "missing", "item": f"{n}", "keys": {"id": {"S": f"{n}"}}, **told}
+        for n in range(1000)
+        for p in ("search", "aggregation")
+    )
+    report = out.repair(found)
+    assert [p for p, _ in out.invocations].count("search") == PATIENCE
+    assert (len(report.unrepaired), report.repaired) == (1000, {"aggregation": 1000})
+    assert report.unrepaired[-1].why.startswith("not tried: ")
 
 
 def test_a_sink_that_repairs_nothing_is_not_done(filled: Operated) -> None:

@@ -28,6 +28,7 @@ from dynamodb_streams_cdc.names import Operation
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.json_text import json_object
 from dynamodb_streams_cdc.operations.notes import end_fill
+from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.repair import AT_ONCE
 from dynamodb_streams_cdc.operations.report import Report
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
@@ -97,6 +98,8 @@ class RepairDifferences:
     progress: Callable[[int], None] = lambda done: None
     report: DifferencesReport = field(default_factory=DifferencesReport)
     _filled: set[str] = field(default_factory=set, init=False)
+    _fruitless: Counter[str] = field(default_factory=Counter, init=False)
+    """Requests in a row that repaired nothing because of an outage, by sink."""
 
     def run(self, differences: Iterable[Mapping[str, Any]]) -> DifferencesReport:
         """Repair differences, `AT_ONCE` with each request."""
@@ -152,16 +155,21 @@ class RepairDifferences:
         )
 
     def _repair(self, sink: str, how: str, part: Sequence[Mapping[str, Any]]) -> None:
-        """Repair differences, and ever fewer at one time if the function dies of them."""
+        """Repair differences, and ever fewer at one time if the function dies of them.
+
+        A sink is left alone after `PATIENCE` requests in a row without an effect.
+        """
+        if self._fruitless[sink] == PATIENCE:
+            for each in part:
+                self._leave(each, f"not tried: {PATIENCE} requests in a row had no effect: {AGAIN}")
+            return
 
         def ask(some: Sequence[Mapping[str, Any]]) -> bool:
             if how == "remove":
-                self._remove(sink, some)
-            elif how == "backfill":
-                self._backfill(sink, some)
-            else:
-                self._from_table(sink, some, counts=how == "count")
-            return True
+                return self._remove(sink, some)
+            if how == "backfill":
+                return self._backfill(sink, some)
+            return self._from_table(sink, some, counts=how == "count")
 
         def failed(some: Sequence[Mapping[str, Any]], error: Exception) -> bool | None:
             assert isinstance(error, InvocationFailed)
@@ -171,9 +179,11 @@ class RepairDifferences:
                 self._leave(each, f"{error.reason}: {error}")
             return False
 
-        in_halves(ask, part, failed, InvocationFailed)
+        has_effect = any(in_halves(ask, part, failed, InvocationFailed))
+        self._fruitless[sink] = 0 if has_effect else self._fruitless[sink] + 1
 
-    def _from_table(self, sink: str, part: Sequence[Mapping[str, Any]], *, counts: bool) -> None:
+    def _from_table(self, sink: str, part: Sequence[Mapping[str, Any]], *, counts: bool) -> bool:
+        """Repair copies from the table; return whether the sink was there."""
         event = {
             "operation": Operation.REPAIR,
             "streamArn": self.stream_arn,
@@ -185,22 +195,26 @@ class RepairDifferences:
         if not result.repairable:
             for each in part:
                 self._leave(each, f"{sink} keeps no copies that a repair from the table can fix")
-            return
+            return True
         self.report.repaired[sink] += result.repaired
         # What did not differ any more was repaired by its own change.
         self.report.moved[sink] += len(part) - result.repaired - len(result.failures)
         for failure in result.failures:
             self._leave(part[failure.position], f"{failure.reason}: {failure.error}")
+        return sum(each.retryable for each in result.failures) < len(part)
 
-    def _remove(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
+    def _remove(self, sink: str, part: Sequence[Mapping[str, Any]]) -> bool:
+        """Delete copies that are none of an item; return True: the sink was there."""
         records = [{name: each[name] for name in ("item", "store", "token")} for each in part]
         answer = self.functions.invoke(sink, {"operation": Operation.REMOVE, "Records": records})
         if not isinstance(answer, Mapping) or not isinstance(answer.get("removed"), int):
             raise not_understood(sink, Operation.REMOVE, answer)
         self.report.repaired[sink] += answer["removed"]
         self.report.moved[sink] += len(part) - answer["removed"]
+        return True
 
-    def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> None:
+    def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> bool:
+        """Begin histories; return whether the log was there."""
         event = {
             "operation": Operation.BACKFILL,
             "fill": FILL_NAME,
@@ -222,6 +236,7 @@ class RepairDifferences:
         self.report.repaired[sink] += applied
         # After a problem some may be written that count as left: a repeat finds them as new.
         self.report.moved[sink] += max(0, len(part) - applied - len(left))
+        return not problem
 
 
 @dataclass(frozen=True)
