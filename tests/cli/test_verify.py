@@ -321,6 +321,22 @@ def test_a_report_of_another_region_is_refused(cloud: Cloud) -> None:
     assert len(cloud.pipeline.invocations) == asked
 
 
+def test_what_could_not_be_written_is_found_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the report was full: nothing is read again."""
+
+    def write(*_: Any) -> None:
+        raise OSError(28, "full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("dynamodb_streams_cdc.cli.verify.print_json_list", write)
+        assert "is its disk full?" in cloud.run("verify", "--settle", "0", "--json").stderr
+    cloud.pipeline.invocations.clear()
+    assert len(verified(cloud, status=1)["differences"]) == 10
+    assert not [e for _, e in cloud.pipeline.invocations if e.get("of") == "table"]
+
+
 def test_an_interrupted_verification_is_not_all_right(cloud: Cloud) -> None:
     cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=2)
     done = cloud.run("verify", *ALONE)

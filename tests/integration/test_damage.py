@@ -102,6 +102,7 @@ class Stores:
         report = work.run()
         assert (report.problems, report.moving) == ([], 0)
         found = [{**each, "sink": each["processor"]} for each in work.differences()]
+        work.finish()
         work.job.close()
         return found
 

@@ -46,6 +46,7 @@ def differences(stores: Operated, name: str) -> list[dict[str, Any]]:
     report = work.run()
     assert (report.problems, report.moving) == ([], 0)
     found = [{**each, "sink": each["processor"]} for each in work.differences()]
+    work.finish()
     work.job.close()
     return found
 

@@ -478,6 +478,7 @@ def test_a_run_after_a_problem_reads_everything_again(filled: Operated) -> None:
     filled.fails = {"audit"}
     work = filled.verify()
     assert work.run().problems
+    work.finish()
     work.job.close()
     filled.fails = set()
     filled.copies.index.documents.clear()
@@ -490,9 +491,7 @@ def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     alter_the_document(filled, 5)
     alter_a_sum(filled, 6)
     work = filled.verify()
-    interrupted = patch.object(work.job, "finish", side_effect=KeyboardInterrupt)
-    with interrupted, pytest.raises(KeyboardInterrupt):
-        work.run()
+    work.run()
     assert {each["kind"] for each in work.differences()} == {"wrong", "sum"}
     filled.repair(each for each in work.differences() if each["kind"] == "wrong")
     filled.copies.ledger.totals["group#6"]["amount"] -= Decimal("0.01")
@@ -508,6 +507,7 @@ def test_a_job_that_is_done_holds_no_item(filled: Operated, jobs_folder: Path) -
     work = filled.verify("done")
     assert work.run().count == 1
     assert next(work.differences())["item"] == filled.id(3)
+    work.finish()
     work.job.close()
     files = [path for path in jobs_folder.rglob("*") if path.is_file()]
     assert files

@@ -1,6 +1,7 @@
 """`cdc verify`: compare every copy with the table."""
 
 import os
+import sys
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
@@ -158,8 +159,11 @@ def verify(
                 _print_json(work, deployment.short_name, source.stream_arn)
             else:
                 _print(work, f"--stack {stack}" if stack else f"-e {environment}")
+            sys.stdout.flush()
             if report.interrupted:
                 place.tell_interrupted()
+            if report.ended:
+                work.finish()
 
         with reported(report, show):
             if item is not None:

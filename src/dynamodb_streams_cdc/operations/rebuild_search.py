@@ -276,6 +276,7 @@ class RebuildSearch:
             found = work.run()
             self.report.differing = found.count
             self.report.differences = list(islice(work.differences(), MOST_LISTED))
+            work.finish()
         finally:
             kept.close()
         self.report.problems += found.problems

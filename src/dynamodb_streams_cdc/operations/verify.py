@@ -194,10 +194,13 @@ class Verify:
         finally:
             self.report.seconds = self.clock.now() - begun
             self._tell()
+        return self.report
+
+    def finish(self) -> None:
+        """End the job, once what was found is told: it is forgotten then."""
         # Also after a problem: what was read then says nothing of a later day.
         if not (self.keeps_problems and self.report.problems):
             self.job.finish()
-        return self.report
 
     def _resume(self) -> None:
         """Look again at what an earlier run found: it may be repaired by now."""
@@ -232,7 +235,6 @@ class Verify:
         self._complain_if_nothing_is_compared()
         self._look_again()
         self._tell()
-        self.job.finish()
         return self.report
 
     def differences(self) -> Iterator[dict[str, Any]]:
