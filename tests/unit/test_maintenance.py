@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.operations.maintenance import ROTATION, ROUND, Maintenance
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS
 from tests.unit.operated import SINKS, Operated
@@ -98,6 +99,19 @@ def test_a_function_that_is_out_is_a_problem(filled: Operated) -> None:
     filled.fails.add("search")
     verified = upkeep(filled).verify(0.25)
     assert any("search is out" in each for each in verified.problems)
+
+
+def test_a_function_that_hangs_leaves_time_for_the_others(filled: Operated) -> None:
+    class Hanging:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            if processor == "search":
+                filled.clock.sleep(60)
+                message = "Task timed out after 60.00 seconds"
+                raise InvocationFailed(message)
+            return filled.invoke(processor, event)
+
+    verified = upkeep(filled, seconds=500, functions=Hanging()).verify(0.25)
+    assert verified.differences == {"aggregation": 0, "audit": 0}
 
 
 def test_a_function_that_is_out_is_not_counted_as_right(filled: Operated) -> None:

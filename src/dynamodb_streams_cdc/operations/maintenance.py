@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.operations.jobs import Job, PartState
 from dynamodb_streams_cdc.operations.notes import VERIFY, read_notes, write_notes
 from dynamodb_streams_cdc.operations.purge import Purge
 from dynamodb_streams_cdc.operations.verify import SETTLE_SECONDS, Verify, VerifyReport
+from dynamodb_streams_cdc.operations.walk import LONGEST_PAUSE_SECONDS
 
 ROTATION = "rotation/verify"
 """Name of the note with the segment at which the next run begins, and of how many."""
@@ -31,8 +32,9 @@ OUT_OF_TIME = "the time of this run is up"
 SEGMENTS_A_RUN = 5
 """Segments of a run: the table is cut into as many as make them its share."""
 
-LAST_LOOK_SECONDS = FUNCTION_SECONDS + 15.0
-"""Time in which differences are not asked about again: for the last answer, and for the notes."""
+LAST_LOOK_SECONDS = FUNCTION_SECONDS + LONGEST_PAUSE_SECONDS + 15.0
+"""Time in which differences are not asked about again: for the last answer, the pause after it, and
+for the notes."""
 
 RESERVE_SECONDS = FUNCTION_SECONDS + SETTLE_SECONDS + 60.0 + LAST_LOOK_SECONDS
 """Time in which no further part is begun: for the last answer, and for the second look."""

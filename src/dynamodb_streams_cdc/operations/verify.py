@@ -501,7 +501,7 @@ class Verify:
         """Ask about items; None, and a problem in the report, if there is no answer.
 
         A processor without an answer after `PATIENCE` requests is asked once each time from then
-        on, until it answers.
+        on, until it answers. Without records nothing is lost yet: it is asked once.
         """
         event = {
             "operation": Operation.VERIFY,
@@ -520,7 +520,8 @@ class Verify:
                 reason = error.reason if isinstance(error, InvocationFailed) else ""
                 if reason == RESPONSE_TOO_LARGE and len(records) > 1:
                     return self._ask_in_halves(processor, records)
-                if reason in FINAL or processor in self._silent or failures == PATIENCE:
+                is_last = failures == PATIENCE or processor in self._silent or not records
+                if is_last or reason in FINAL:
                     self._silent.add(processor)
                     self._add_problem(processor, str(error))
                     return None
