@@ -321,6 +321,14 @@ def test_a_report_of_another_region_is_refused(cloud: Cloud) -> None:
     assert len(cloud.pipeline.invocations) == asked
 
 
+def test_the_repair_is_of_the_same_pipeline(cloud: Cloud, tmp_path: Path) -> None:
+    """Without its manifest, the commands of the output would be about the sandbox."""
+    file = tmp_path / "a manifest.json"
+    file.write_text(json.dumps(cloud.manifest))
+    shown = cloud.run("verify", "--settle", "0", "--manifest", str(file), "--table", "orders")
+    assert f"cdc verify --manifest '{file}' --table orders --json >" in shown.stdout
+
+
 def test_what_could_not_be_written_is_found_again(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """`cdc verify`: compare every copy with the table."""
 
 import os
+import shlex
 import sys
 from collections import Counter
 from contextlib import closing
@@ -158,7 +159,7 @@ def verify(
             if as_json:
                 _print_json(work, deployment.short_name, source.stream_arn)
             else:
-                _print(work, f"--stack {stack}" if stack else f"-e {environment}")
+                _print(work, _chosen(environment, stack, manifest, source_table))
             sys.stdout.flush()
             if report.interrupted:
                 place.tell_interrupted()
@@ -172,6 +173,13 @@ def verify(
                 work.run()
                 if entity is None:
                     note_verified(deployment.functions, report, processors)
+
+
+def _chosen(environment: str, stack: str | None, manifest: str | None, table: str | None) -> str:
+    """Return the options that chose the pipeline, for a shell."""
+    given = {"--manifest": manifest, "--stack": stack}
+    name, value = next(((n, v) for n, v in given.items() if v), ("-e", environment))
+    return shlex.join([name, value, *(["--table", table] if table else [])])
 
 
 def _share(text: str) -> float:
