@@ -59,6 +59,18 @@ def test_a_swapped_index_says_what_there_is_to_do(cloud: Cloud) -> None:
     assert "give --rollback first, or --finish" in rebuild(cloud, "--abandon", status=1)
 
 
+def test_an_index_with_nothing_to_do_holds_up_no_other(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that is finished already, when `--finish` was interrupted."""
+    rebuild(cloud)
+    known: dict[str, Any] = {"aside": {}, "items": {}}
+    monkeypatch.setattr("dynamodb_streams_cdc.cli.rebuild_search.indexes_of", lambda *_: known)
+    output = rebuild(cloud, "--finish", status=1)
+    assert "no index 'aside'" in output
+    assert "items: readers find items-v2, and the index before it is deleted" in output
+
+
 def test_an_index_that_differs_is_not_swapped_unless_accepted(cloud: Cloud) -> None:
     cloud.pipeline.write(3, "poison")
     output = rebuild(cloud, status=1)

@@ -47,7 +47,7 @@ class Progress:
             self._status.update(text)
         elif now - self._told >= EVERY_SECONDS:
             self._told = now
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Show a sentence that stays."""

@@ -34,7 +34,7 @@ from dynamodb_streams_cdc.cli.output import (
 )
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import SEARCH
-from dynamodb_streams_cdc.operations.errors import UsageError
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.rebuild_search import (
     RebuildReport,
     RebuildSearch,
@@ -136,7 +136,10 @@ def rebuild_search(
                     progress=shown,
                 )
                 reports.indexes.append(work.report)
-                getattr(work, method)()
+                try:
+                    getattr(work, method)()
+                except OperationError as error:  # the other indexes go on
+                    work.report.problems.append(str(error))
 
 
 _WORK = {
