@@ -1,5 +1,6 @@
 """`cdc rebuild aggregation`: sums are made again, verified, switched, and the old ones removed."""
 
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -250,6 +251,37 @@ def test_sums_that_move_all_the_time_are_counted(filled: Operated) -> None:
     again.accept_moving = 1
     report = again.run(job)
     assert (report.sums, report.moving, report.live, report.complete) == (6, 1, 1, True)
+
+
+def test_the_names_of_sums_are_not_held_in_memory() -> None:
+    """There may be a sum for each customer."""
+    sums, page = 2_000, 100
+
+    class Customers:
+        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
+            at = event["place"] or 0
+            names = [f"customer#{number:030}" for number in range(at, at + page)]
+            counted = ("moved", "corrected", "unchecked", "refused", "behind", "dropped")
+            return {
+                **dict.fromkeys(counted, 0),
+                "read": page,
+                "place": at + page,
+                "done": at + page == sums,
+                "sums": {name: {"amount": "1"} for name in names},
+                "revisions": dict.fromkeys(names, 1),
+                "problem": "",
+            }
+
+    work = RebuildAggregation(Customers(), "aggregation", "arn", {"id": "S"}, segments=1)
+    kept = job(1)
+    tracemalloc.start()
+    try:
+        work._verify(kept)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (work.report.sums, work.report.off, work.report.moving) == (sums, [], 0)
+    assert most < 130 * sums
 
 
 def test_an_item_that_cannot_be_counted_counts_as_before(filled: Operated) -> None:

@@ -8,8 +8,9 @@
 Each may be stopped and begun again at any time, during live changes: see `sums_rebuild`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from dynamodb_streams_cdc.control.functions import Functions, InvocationFailed, not_understood
@@ -35,6 +36,8 @@ MOST_OFF = 1000
 
 _SIDES = ("before", "after", "before revisions", "after revisions", "ledger")
 _CHECKS = ("before", "ledger", "after")
+_SETTLED, _OFF = "settled", "off"
+"""Aggregates that did not move while they were compared, and what is off of them."""
 
 
 @dataclass(frozen=True)
@@ -301,9 +304,12 @@ class RebuildAggregation:
     # Verification
 
     def _verify(self, job: Job) -> None:
-        """Compare the new sums with the ledger, those that moved meanwhile once more."""
-        settled: dict[str, list[SumOff]] = {}
-        moving: set[str] = set()
+        """Compare the new sums with the ledger, those that moved meanwhile once more.
+
+        What is compared is in the job: there may be as many sums as items.
+        """
+        job.forget_amounts((_SETTLED, _OFF))
+        self.report.sums = moving = 0
         for _ in range(ROUNDS):
             for side in _CHECKS:
                 job.forget_parts(f"{side}/")
@@ -312,25 +318,33 @@ class RebuildAggregation:
                 self._walk_parts(job, "verifying", self._checks(side))
                 if self.report.problems:
                     return
-            moving = set()
-            for aggregate in job.aggregates(_SIDES):
-                revisions = [job.amounts(f"{side} revisions", aggregate) for side in _SIDES[:2]]
-                if revisions[0] == revisions[1]:
-                    settled[aggregate] = _compared(job, aggregate)
-                elif aggregate not in settled:
-                    moving.add(aggregate)
+            with job.transaction():
+                moving = sum(not self._settle(job, each) for each in job.aggregates(_SIDES))
             self.report.behind = sum(p.counts.get("behind", 0) for p in job.parts("ledger/"))
             if not moving or self.report.behind:
                 break
-        self.report.sums, self.report.moving = len(settled), len(moving)
-        self.report.off = [off for found in settled.values() for off in found][:MOST_OFF]
-        if len(moving) > self.accept_moving and not self.report.behind:
+        self.report.moving, self.report.off = moving, list(islice(_off(job), MOST_OFF))
+        if moving > self.accept_moving and not self.report.behind:
             self.report.problems.append(
-                f"{len(moving):,} of {len(settled) + len(moving):,} aggregates moved each time "
+                f"{moving:,} of {self.report.sums + moving:,} aggregates moved each time "
                 f"that they were compared, and {self.accept_moving:,} are accepted: readers read "
                 "what they read. Run it again when there are fewer changes, or give "
-                f"--accept-moving {len(moving)}."
+                f"--accept-moving {moving}."
             )
+
+    def _settle(self, job: Job, aggregate: str) -> bool:
+        """Compare an aggregate with the ledger; return False if it moved meanwhile."""
+        if job.amounts(_SETTLED, aggregate):
+            return True
+        before, after = (job.amounts(f"{side} revisions", aggregate) for side in _SIDES[:2])
+        if before != after:
+            return False
+        self.report.sums += 1
+        ledger, held = job.amounts("ledger", aggregate), job.amounts("after", aggregate)
+        off = {m: held.get(m, 0) - ledger.get(m, 0) for m in ledger.keys() | held.keys()}
+        job.add_amounts(_SETTLED, {aggregate: {"": "1"}})
+        job.add_amounts(_OFF, {aggregate: {m: str(by) for m, by in off.items() if by}})
+        return True
 
     def _checks(self, side: str) -> Sequence[WalkedPart]:
         if side != "ledger":
@@ -372,13 +386,10 @@ def generations_of(functions: Functions, processor: str) -> Mapping[str, Any]:
     return generations
 
 
-def _compared(job: Job, aggregate: str) -> list[SumOff]:
-    ledger, held = job.amounts("ledger", aggregate), job.amounts("after", aggregate)
-    return [
-        SumOff(aggregate, measure, str(held.get(measure, 0) - ledger.get(measure, 0)))
-        for measure in sorted(ledger.keys() | held.keys())
-        if ledger.get(measure) != held.get(measure)
-    ]
+def _off(job: Job) -> Iterator[SumOff]:
+    for aggregate in job.aggregates((_OFF,)):
+        for measure, off in sorted(job.amounts(_OFF, aggregate).items()):
+            yield SumOff(aggregate, measure, str(off))
 
 
 def _fill(generation: int) -> str:
