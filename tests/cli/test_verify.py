@@ -321,6 +321,22 @@ def test_a_report_of_another_region_is_refused(cloud: Cloud) -> None:
     assert len(cloud.pipeline.invocations) == asked
 
 
+def test_a_reader_that_has_enough_ends_the_job(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `cdc verify | head`: the next verification reads everything."""
+
+    def write(*_: Any) -> None:
+        raise BrokenPipeError
+
+    with monkeypatch.context() as pipe:
+        pipe.setattr("dynamodb_streams_cdc.cli.verify.print_json_list", write)
+        cloud.run("verify", "--settle", "0", "--json")
+    cloud.pipeline.invocations.clear()
+    verified(cloud, status=1)
+    assert [e for _, e in cloud.pipeline.invocations if e.get("of") == "table"]
+
+
 def test_the_repair_is_of_the_same_pipeline(cloud: Cloud, tmp_path: Path) -> None:
     """Without its manifest, the commands of the output would be about the sandbox."""
     file = tmp_path / "a manifest.json"

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -154,13 +154,17 @@ def verify(
         )
         report = work.report
 
-        def show() -> None:
-            shown.__exit__()
+        def write() -> None:
             if as_json:
                 _print_json(work, deployment.short_name, source.stream_arn)
             else:
                 _print(work, _chosen(environment, stack, manifest, source_table))
             sys.stdout.flush()
+
+        def show() -> None:
+            shown.__exit__()
+            with suppress(BrokenPipeError):  # a reader that has enough has been told
+                write()
             if report.interrupted:
                 place.tell_interrupted()
             if report.ended:
