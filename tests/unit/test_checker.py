@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
 from local.deployed.resources import Resources
 from local.scenarios.probes import probes_of
-from local.verify import Comparison, DeployedCopies, checks_of, compare, unchecked
+from local.verify import Comparison, DeployedCopies, Difference, checks_of, compare, unchecked
 from local.verify.audit import changes_of
 from local.verify.items import keys_in
 from local.workload.stories import ItemStory
@@ -441,6 +441,14 @@ def test_a_difference_tells_null_from_absent(equal: Copies) -> None:
     [difference] = compared(equal).differences
 
     assert str(difference) == f"{ROOM_1}: replayed state.note should be NULL, is absent"
+
+
+def test_a_difference_reads_as_a_sentence() -> None:
+    changed = Difference("aggregation", "different", "month", "revenue", Decimal("1E+2"), None)
+    extra = Difference("search", "extra", "orders/x", "", None, {"titles": ["a"]})
+
+    assert str(changed) == "month: revenue should be 100, is absent"
+    assert str(extra) == "orders/x should not be there; holds {titles: [a]}"
 
 
 def test_differences_are_counted_for_the_entity_of_the_item(equal: Copies) -> None:
