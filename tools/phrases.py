@@ -66,7 +66,6 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     ("tests/lambdas/test_stream_handlers.py", "overflow"): _STORED,
     ("tests/unit/test_deployed_copies.py", "overflow"): _STORED,
     ("tests/example_domain/history.py", "overflow"): _STORED,
-    ("tests/example_domain/test_checker.py", "overflow"): _STORED,
 }
 """A file and a phrase in it that stays, with the reason."""
 
