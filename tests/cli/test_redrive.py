@@ -257,24 +257,6 @@ class TestStopping:
         summary = run(poisoned, status=130)
         assert (summary["interrupted"], summary["dead_letters"], summary["tried"]) == (True, 12, 0)
 
-    @pytest.mark.parametrize("point", range(0, 30, 2))
-    def test_ctrl_c_at_any_call(self, cloud: Cloud, point: int) -> None:
-        cloud.pipeline.write(1, "placed")
-        cloud.pipeline.write(2, POISON)
-        cloud.pipeline.deliver(placed(2, 2, POISON))
-        cloud.give_up(placed(1, 1), placed(2, 2, POISON))
-        cloud.fails = fail(KeyboardInterrupt(), at=point)
-        interrupted = cloud.run("redrive", "--yes").exit_code
-        cloud.fails = nothing
-        assert interrupted in (130, 1)
-        [key] = [key for key in cloud.objects() if key.startswith("dead-letters/")]
-        summary = run(cloud, status=1)
-        assert cloud.objects() == [key]
-        assert cloud.objects("archive/") == [f"archive/{BATCH}"]
-        assert summary["left"][0]["dead_letters"] == [key]
-        if interrupted == 1:
-            assert point > 15
-
     def test_killed_between_copy_and_deletion(self, poisoned: Cloud) -> None:
         fix(poisoned)
         poisoned.fails = fail(KeyboardInterrupt(), "DeleteObject")
@@ -284,24 +266,6 @@ class TestStopping:
         poisoned.fails = nothing
         assert run(poisoned, status=0)["archived"] == 12
         assert len(poisoned.objects("archive/")) == 12
-
-
-class TestConcurrentRedrives:
-    def test_dead_letters_archived_by_another_are_counted(self, poisoned: Cloud) -> None:
-        """Another redrive does all of the work after the dead letters were listed and read."""
-        fix(poisoned)
-        done: list[int] = []
-
-        def meanwhile(operation: str, arguments: dict[str, Any]) -> None:
-            if operation == "Invoke" and not done:
-                done.append(1)
-                assert run(poisoned, status=0)["archived"] == 12
-
-        poisoned.fails = meanwhile
-        summary = run(poisoned, status=0)
-        assert (summary["gone"], summary["archived"], summary["left"]) == (12, 0, [])
-        assert len(poisoned.objects("archive/")) == 12
-        assert poisoned.remaining() == []
 
 
 class TestTheNotificationQueue:
@@ -351,19 +315,6 @@ class TestFunctions:
         assert poisoned.calls.count("Invoke") == PATIENCE
         assert "function cdc-sandbox-search is gone" in summary["left"][0]["problem"]
         assert len(poisoned.objects()) == 12
-
-    def test_a_function_without_replay(self, poisoned: Cloud) -> None:
-        poisoned.pipeline.answers["search"] = {"batchItemFailures": []}
-        result = poisoned.run("redrive", "--yes")
-        assert result.exit_code == 1
-        assert "does not know the operation replay" in result.stdout
-        assert f"was not tried: {PATIENCE} dead letters of search had to wait" in result.stdout
-        assert "Dead letters: 12 waiting." in result.stdout
-
-    def test_a_function_that_raises(self, poisoned: Cloud) -> None:
-        poisoned.pipeline.answers["search"] = InvocationFailed("'SINK'", "KeyError")
-        problem = run(poisoned, status=1)["left"][0]["problem"]
-        assert "function cdc-sandbox-search failed: KeyError: 'SINK'" in problem
 
     def test_a_function_that_times_out_is_not_retried(self, poisoned: Cloud) -> None:
         poisoned.fails = fail(ReadTimeoutError(endpoint_url="https://lambda"), "Invoke")

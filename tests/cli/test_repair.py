@@ -191,11 +191,6 @@ def test_a_table_without_a_stream_has_no_copies(cloud: Cloud, asked: Asked) -> N
     assert asked == []
 
 
-def test_a_sinks_own_table_is_not_a_source(cloud: Cloud, asked: Asked) -> None:
-    cloud.manifest["tables"]["reports"] = "reports-5d6e"
-    assert cloud.run("repair", *ITEM).exit_code == 0
-
-
 def test_only_processors_of_the_table_repair(cloud: Cloud, asked: Asked) -> None:
     cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
     cloud.manifest["processors"][0]["source_table"] = "invoices"
