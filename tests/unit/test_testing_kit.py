@@ -89,23 +89,6 @@ def test_a_function_may_do_with_its_event_what_it_likes(stream_lab: LabFactory) 
     assert lab.delivered == [["INSERT 1"]] * 2
 
 
-def test_a_window_gathers_what_comes_within_it(stream_lab: LabFactory) -> None:
-    lab = stream_lab(succeed, MaximumBatchingWindowInSeconds=10)
-    for item in items(3):
-        lab.put(item)
-        lab.wait(4)
-    lab.run()
-    assert lab.delivered == [["INSERT 1", "INSERT 2", "INSERT 3"]]
-
-
-def test_a_mapping_at_latest_receives_only_later_writes(stream_lab: LabFactory) -> None:
-    lab = stream_lab(succeed, StartingPosition="LATEST")
-    lab.put({"id": "0"})
-    lab.wait(1)
-    deliver(lab, "1")
-    assert lab.delivered == [["INSERT 1"]]
-
-
 def test_a_lost_checkpoint_brings_nothing_from_before_latest(stream_lab: LabFactory) -> None:
     lab = stream_lab(succeed, StartingPosition="LATEST")
     deliver(lab, "0")
@@ -128,22 +111,6 @@ def test_latest_keeps_its_place_without_a_checkpoint(stream_lab: LabFactory) -> 
     assert lab.lost == []
 
 
-def test_lanes_keep_the_order_of_each_item(stream_lab: LabFactory) -> None:
-    lab = stream_lab(succeed, ParallelizationFactor=4, BatchSize=2)
-    for value in range(3):
-        lab.put(*({**item, "n": value} for item in items(6)))
-    lab.run()
-    assert {delivery.lane for delivery in lab.deliveries} > {0}
-    for item in items(6):
-        numbers = [
-            record["dynamodb"]["NewImage"]["n"]["N"]
-            for delivery in lab.deliveries
-            for record in delivery.records
-            if record["dynamodb"]["Keys"]["id"]["S"] == item["id"]
-        ]
-        assert numbers == ["0", "1", "2"]
-
-
 def test_a_tumbling_window_carries_its_state(stream_lab: LabFactory) -> None:
     def count(event: Any, context: Any) -> Any:
         so_far = event["state"].get("count", 0) + len(event["Records"])
@@ -164,27 +131,6 @@ def test_a_tumbling_window_carries_its_state(stream_lab: LabFactory) -> None:
     assert "no records, the window is over" in str(lab.timeline)
 
 
-def test_the_context_tells_the_time_that_is_left(stream_lab: LabFactory) -> None:
-    left: list[int] = []
-
-    def handler(event: Any, context: Any) -> None:
-        left.append(context.get_remaining_time_in_millis())
-        lab.clock.sleep(2)
-        left.append(context.get_remaining_time_in_millis())
-
-    lab = stream_lab(handler, timeout=5.0)
-    deliver(lab, "1")
-    assert left == [5000, 3000]
-
-
-def test_a_function_beyond_its_timeout_fails(stream_lab: LabFactory) -> None:
-    lab = stream_lab(timeout=5.0, MaximumRetryAttempts=0)
-    lab.function(lambda event, context: lab.clock.sleep(6))
-    deliver(lab, "1")
-    assert isinstance(lab.deliveries[0].error, ProcessKilled)
-    assert lab.dead_letters[0].document["responseContext"]["functionError"] == "Unhandled"
-
-
 # Retries and dead letters
 
 
@@ -197,27 +143,6 @@ def test_a_failing_batch_has_the_attempts_of_its_mapping(stream_lab: LabFactory)
     assert dead_letter.document["payload"].startswith('{"Records": [{"eventID"')
     assert dead_letter.key is not None
     assert lab.metrics["OnFailureDestinationDeliveredEventCount"] == 2
-
-
-def test_three_retries_deliver_a_poison_record_five_times(stream_lab: LabFactory) -> None:
-    """As observed on AWS: batch size three, three retries, the last of the batch fails."""
-
-    def handler(event: Any, context: Any) -> Any:
-        for record in event["Records"]:
-            if record["dynamodb"]["Keys"]["id"]["S"] == "6":
-                number = record["dynamodb"]["SequenceNumber"]
-                return {"batchItemFailures": [{"itemIdentifier": number}]}
-        return None
-
-    lab = stream_lab(handler, BatchSize=3, MaximumRetryAttempts=3, **REPORTING)
-    lab.put(*items(6))
-    lab.run()
-    assert lab.delivered == [
-        ["INSERT 1", "INSERT 2", "INSERT 3"],
-        ["INSERT 4", "INSERT 5", "INSERT 6"],
-        *[["INSERT 6"]] * 4,
-    ]
-    assert (lab.dead_letters[0].changes, lab.dead_letters[0].attempts) == (["INSERT 6"], 4)
 
 
 # Faults
@@ -265,15 +190,6 @@ def test_faults_of_a_call_strike_in_the_method_that_was_named(
     assert rows.written == written
     assert len(lab.deliveries) == 2
     assert lab.deliveries[0].error is not None
-
-
-def test_a_fault_of_any_call_occurs_in_the_next(stream_lab: LabFactory) -> None:
-    lab = stream_lab()
-    rows = Rows()
-    lab.function(writing_to(lab.faulty(rows)))
-    lab.crash_after()
-    deliver(lab, "1")
-    assert rows.written == ["1", "1"]
 
 
 def test_nothing_in_a_function_survives_a_crash(stream_lab: LabFactory) -> None:
@@ -364,26 +280,6 @@ def test_an_answer_that_lambda_cannot_use_fails_the_batch(
     assert lab.dead_letters[0].document["responseContext"]["functionError"] == error
 
 
-@pytest.mark.parametrize("answer", [None, {"failures": ["1"]}])
-def test_an_answer_without_failures_is_success(stream_lab: LabFactory, answer: object) -> None:
-    lab = stream_lab(returning(answer), **REPORTING)
-    deliver(lab, "1")
-    assert [delivery.result for delivery in lab.deliveries] == [Result.SUCCESS]
-
-
-def test_an_identifier_of_an_earlier_batch_fails_the_batch(stream_lab: LabFactory) -> None:
-    def handler(event: Any, context: Any) -> Any:
-        first = lab.deliveries[0].records[0]["dynamodb"]["SequenceNumber"]
-        if len(lab.deliveries) > 1:
-            return {"batchItemFailures": [{"itemIdentifier": first}]}
-        return None
-
-    lab = stream_lab(handler, BatchSize=1, MaximumRetryAttempts=1, **REPORTING)
-    deliver(lab, "1", "2")
-    assert lab.delivered == [["INSERT 1"], ["INSERT 2"], ["INSERT 2"]]
-    assert given_up(lab) == [["INSERT 2"]]
-
-
 def test_what_aws_leaves_open_is_a_policy(stream_lab: LabFactory) -> None:
     lab = stream_lab(
         returning("done"), policies=Policies(unreadable_response="success"), **REPORTING
@@ -442,12 +338,6 @@ def test_a_sink_that_fails_for_no_call_fails_the_test(stream_lab: LabFactory) ->
 def test_a_float_is_refused_as_dynamodb_refuses_it(stream_lab: LabFactory) -> None:
     with pytest.raises(ValueError, match="use Decimal"):
         stream_lab(succeed).put({"id": "1", "total": 1.5})
-
-
-def test_an_item_without_its_key_is_refused(stream_lab: LabFactory) -> None:
-    lab = stream_lab(succeed, keys=("customer_id", "order_id"))
-    with pytest.raises(ValueError, match="order_id"):
-        lab.put({"customer_id": "4"})
 
 
 def test_a_test_that_fails_prints_what_happened(pytester: pytest.Pytester) -> None:

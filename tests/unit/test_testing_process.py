@@ -280,38 +280,6 @@ class DyingOfThree:
         self.done.extend(key for key in keys(event) if key not in self.done)
 
 
-def test_without_bisecting_a_killer_blocks_its_shard_20_hours(stream_lab: LabFactory) -> None:
-    """Then its whole batch is given up: healthy neighbours with it, on both sides."""
-    handler = DyingOfThree()
-    lab = stream_lab(handler, BatchSize=5, MaximumRecordAgeInSeconds=20 * 3600)
-    lab.put(*items(10))
-    lab.wait(19 * 3600)
-    assert handler.done == []
-    lab.run()
-    assert handler.done == []
-    assert [dead_letter.condition for dead_letter in lab.dead_letters] == ["RecordAgeExceeded"] * 2
-    assert sum(len(dead_letter.records) for dead_letter in lab.dead_letters) == 10
-    deliver(lab, "11")
-    assert handler.done == ["11"]
-
-
-def test_bisecting_isolates_the_killer_and_neighbours_pass(stream_lab: LabFactory) -> None:
-    handler = DyingOfThree()
-    lab = stream_lab(
-        handler,
-        BatchSize=5,
-        BisectBatchOnFunctionError=True,
-        MaximumRetryAttempts=2,
-        MaximumRecordAgeInSeconds=20 * 3600,
-    )
-    lab.put(*items(10))
-    lab.run()
-    assert handler.done == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]
-    [dead_letter] = lab.dead_letters
-    assert (dead_letter.changes, dead_letter.condition) == (["INSERT 3"], "RetryAttemptsExhausted")
-    assert lab.delivered.count(["INSERT 3"]) == 3
-
-
 def test_unlimited_retries_block_later_records_until_their_age(stream_lab: LabFactory) -> None:
     handler = DyingOfThree()
     lab = stream_lab(
