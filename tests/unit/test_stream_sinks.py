@@ -21,7 +21,6 @@ from dynamodb_streams_cdc import (
     Expiry,
     Image,
     MissingImage,
-    Once,
     RetryableError,
     Search,
     Sink,
@@ -41,7 +40,6 @@ from dynamodb_streams_cdc.sinks.log_entries import (
     entry_of,
 )
 from dynamodb_streams_cdc.testing.memory import (
-    MemoryIdempotencyStore,
     MemoryImageStore,
     MemoryIndex,
     MemoryLedger,
@@ -485,18 +483,3 @@ def test_documents_are_encoded_without_loss(value: Any, expected: Any) -> None:
 def test_what_no_item_holds_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="a document cannot hold a"):
         encoded(value)
-
-
-def test_a_crash_before_the_marker_repeats_the_effect() -> None:
-    class Crash(BaseException):
-        pass
-
-    class CrashingIdempotencyStore(MemoryIdempotencyStore):
-        def mark(self, key: str, keep_seconds: int) -> None:
-            raise Crash
-
-    sent: list[str] = []
-    with pytest.raises(Crash):
-        Once(CrashingIdempotencyStore(), "mail").run(LIFE[0], lambda: sent.append("mail"))
-    Once(MemoryIdempotencyStore(), "mail").run(LIFE[0], lambda: sent.append("mail"))
-    assert sent == ["mail", "mail"]
