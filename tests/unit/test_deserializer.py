@@ -119,9 +119,6 @@ class TestDecoding:
         assert type(value) is type(expected)
         assert deserialize_item({"name": typed}) == {"name": expected}
 
-    def test_a_number_keeps_its_trailing_zeros(self) -> None:
-        assert str(deserialize({"N": "12.50"})) == "12.50"
-
     def test_mutable_binary_is_decoded_as_bytes(self) -> None:
         assert type(deserialize({"B": bytearray(b"raw")})) is bytes
 

@@ -66,15 +66,6 @@ def test_a_function_that_did_not_run_is_not_done(function: Callable[[Any], Any])
     assert isinstance(handlers.apply([placed], deadline()).failures[placed], TypeError)
 
 
-def test_such_a_change_fails_for_good_and_alone() -> None:
-    sink = Aggregation(MemoryLedger(), lambda image: {month(image): {"orders": 1}})
-    good = change(1, None, {**order("1"), "at": SECONDS})
-    bad = change(2, None, {**order("2"), "at": NANOSECONDS})
-    outcome = sink.apply([good, bad], deadline())
-    assert outcome.applied == 1
-    assert {each: type(error) for each, error in outcome.failures.items()} == {bad: PermanentError}
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE, errno.ENOENT, errno.EIO])
 def test_other_errors_of_the_system_are_the_machines(code: int) -> None:
     with pytest.raises(OSError, match="such"):
@@ -108,12 +99,6 @@ def test_an_item_that_fails_leaves_the_page_compared(
         ("2", "refused", type(error).__name__),
         ("3", "missing", detail),
     ]
-
-
-def test_a_time_out_of_range_leaves_documents_compared() -> None:
-    sink = Search(MemoryIndex(), lambda image: {"month": month(image)})
-    found = [(each.item, each.kind.value) for each in sink.compare(IMAGES, deadline())]
-    assert found == [("1", "missing"), ("2", "refused"), ("3", "missing")]
 
 
 def test_a_comparison_is_retried_where_the_function_says_so() -> None:

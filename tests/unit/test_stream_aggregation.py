@@ -266,14 +266,6 @@ def test_without_time_nothing_is_written() -> None:
     assert ledger.commits == []
 
 
-def test_an_invalid_order_fails_alone() -> None:
-    bad, good = change(1, None, order(status="?")), change(2, None, order("00005-1"))
-    ledger = MemoryLedger()
-    outcome = Aggregation(ledger, contributions).apply([bad, good], deadline())
-    assert (list(outcome.failures), outcome.applied) == ([bad], 1)
-    assert ledger.total("status#placed") == {"orders": 1}
-
-
 @pytest.mark.parametrize(("expiry", "kept"), [(Expiry.KEEP, {"revenue": 7}), (Expiry.DROP, {})])
 def test_an_expired_item_keeps_its_contribution_only_by_policy(
     expiry: Expiry, kept: dict[str, int]

@@ -351,12 +351,6 @@ def test_a_malformed_image_says_where() -> None:
         _ = read.new_image
 
 
-def test_a_new_attribute_type_is_an_error_with_its_path() -> None:
-    bad = having(NewImage={"where": {"GEO": "1,2"}})
-    with pytest.raises(MalformedValue, match=r"^NewImage\.where: .*GEO"):
-        _ = Change.from_record(bad, SOURCE).new_image
-
-
 @pytest.mark.parametrize(("table", "epoch"), [("", "0001"), ("a/b", "0001"), ("orders", "1")])
 def test_a_source_of_another_form_is_refused(table: str, epoch: str) -> None:
     with pytest.raises(ValueError, match=r"logical name|epoch"):

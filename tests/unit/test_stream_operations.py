@@ -257,17 +257,6 @@ def test_an_unknown_operation_is_refused() -> None:
     assert ledger.rows == {}
 
 
-@pytest.mark.parametrize("make", [sums, documents])
-def test_a_change_older_than_its_tombstone_is_repaired(make: Any) -> None:
-    bench, copy = make()
-    old, new = record(1, None, PLACED), record(2, PLACED, None)
-    bench.run(new)
-    bench.now = NOON + TOMBSTONE_SECONDS + 200
-    assert bench.sink.purge(TOMBSTONE_SECONDS, deadline_at(bench.now)) == 1
-    assert bench.run(old) == []
-    assert (copy.total("status#placed") if isinstance(copy, MemoryLedger) else copy.search()) == {}
-
-
 def test_what_is_young_is_not_looked_up() -> None:
     bench, _ = documents()
     assert bench.table is not None

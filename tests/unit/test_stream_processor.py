@@ -37,12 +37,6 @@ def insert(number: int, item: int | None = None) -> dict[str, Any]:
     return record(number, None, order(f"{item:05}-1"), timestamp=NOON)
 
 
-def test_a_batch_that_is_applied_is_not_reported() -> None:
-    bench = Bench(Picky())
-    assert bench.run(insert(1), insert(2)) == []
-    assert bench.counts == [Counts(received=2, applied=2)]
-
-
 def test_an_empty_batch_is_fine() -> None:
     assert Bench(Picky()).run() == []
 

@@ -428,13 +428,6 @@ def test_an_item_may_be_kept_out_of_the_index() -> None:
     assert index.documents[ITEM]["cdc"]["deleted"]
 
 
-def test_an_invalid_order_fails_alone() -> None:
-    bad = change(7, None, order("00009-1", status="?"))
-    index = MemoryIndex()
-    outcome = Search(index, document).apply([bad, LIFE[0]], deadline())
-    assert (list(outcome.failures), outcome.applied) == ([bad], 1)
-
-
 def test_the_result_does_not_depend_on_the_batches() -> None:
     poison = change(2, PLACED, order(status="?"))
     for batches in ([[LIFE[0], poison]], [[LIFE[0]], [poison]], [[poison], [LIFE[0]]]):
