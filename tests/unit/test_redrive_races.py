@@ -9,9 +9,8 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,9 +29,9 @@ from tests.fake_pipeline import (
     placed,
 )
 from tests.schedules import long
+from tests.unit.simulation.exhaustive import Gate
 
 BATCH = lambdas_key("batch")
-PATIENCE_SECONDS = 30.0
 
 Step = Callable[[], None]
 Actor = Callable[[Step], None]
@@ -64,67 +63,39 @@ class Redriver(Ports):
         return True
 
 
-class Interleaving:
-    """Actors in threads, of which one goes on at a time, from step to step."""
-
-    def __init__(self, actors: Sequence[Actor], threads: Executor) -> None:
-        self._parked: SimpleQueue[None] = SimpleQueue()
-        self._turns: list[SimpleQueue[None]] = [SimpleQueue() for _ in actors]
-        self._errors: list[BaseException] = []
-        self.alive = list(range(len(actors)))
-        for number, actor in enumerate(actors):
-            threads.submit(self._play, number, actor)
-        for _ in actors:
-            self._wait()
-
-    def next(self, number: int) -> None:
-        """Let an actor take its next step, and go on to the one after it."""
-        self._turns[number].put(None)
-        self._wait()
-
-    def _play(self, number: int, actor: Actor) -> None:
-        try:
-            actor(lambda: self._park(number))
-        except BaseException as error:
-            self._errors.append(error)
-        self.alive.remove(number)
-        self._parked.put(None)
-
-    def _park(self, number: int) -> None:
-        self._parked.put(None)
-        self._turns[number].get(timeout=PATIENCE_SECONDS)
-
-    def _wait(self) -> None:
-        self._parked.get(timeout=PATIENCE_SECONDS)
-        if self._errors:
-            raise self._errors[0]
-
-
 def every_order(begin: Callable[[], tuple[Sequence[Actor], Step]]) -> Iterator[list[int]]:
     """Run actors in every order of their steps, each time from the beginning; yield the order.
 
     `begin` returns them, and what to check after each step.
     """
-    threads = ThreadPoolExecutor()  # to start a thread takes longer than a step
     planned: list[int] = []
     while True:
         actors, check = begin()
-        turns = Interleaving(actors, threads)
+        gates = [Gate() for _ in actors]
         taken: list[int] = []
         others: list[list[int]] = []
-        while turns.alive:
-            choices = sorted(turns.alive)
-            chosen = planned[len(taken)] if len(taken) < len(planned) else choices[0]
-            taken.append(chosen)
-            others.append([choice for choice in choices if choice > chosen])
-            turns.next(chosen)
-            check()
+        try:
+            for gate, actor in zip(gates, actors, strict=True):
+                gate.begin(partial(stepping, actor))
+            while choices := [number for number, gate in enumerate(gates) if not gate.done]:
+                chosen = planned[len(taken)] if len(taken) < len(planned) else choices[0]
+                taken.append(chosen)
+                others.append([choice for choice in choices if choice > chosen])
+                gates[chosen].go_on()
+                check()
+        finally:
+            for gate in gates:
+                gate.end()
         yield taken
         while others and not others[-1]:
             others.pop()
         if not others:
             return
         planned = [*taken[: len(others) - 1], others[-1][0]]
+
+
+def stepping(actor: Actor, gate: Gate) -> None:
+    actor(gate.pass_)
 
 
 @dataclass

@@ -8,7 +8,6 @@ again. One actor may be killed once, before any of its calls, and then begins ag
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,20 +75,30 @@ class Gate:
                 work(self)
             except ProcessKilled:
                 pass
-            except BaseException as error:  # shown by the explorer
+            except BaseException as error:
                 self.error = error
             finally:
                 self.done = True
                 self._stopped.release()
 
         _THREADS.submit(run)
-        self._stopped.acquire()
+        self._wait()
 
     def go_on(self, *, kill: bool = False) -> None:
         """Let the actor take a step, or kill it instead."""
         self._killed = kill
         self._go.release()
+        self._wait()
+
+    def _wait(self) -> None:
         self._stopped.acquire()
+        if self.error is not None:
+            raise self.error
+
+    def end(self) -> None:
+        """Kill the actor, which its thread would wait for."""
+        while not self.done:
+            self.go_on(kill=True)
 
 
 class _Port:
@@ -148,8 +157,6 @@ class Run:
         what, number = choice
         gate = self.gates[number]
         gate.go_on(kill=what == "crash")
-        if gate.error is not None:
-            raise gate.error
         if what == "crash":
             self.crashes_left -= 1
             self.gates[number] = self._begun(self.world.actors[number])
@@ -167,9 +174,7 @@ class Run:
 
     def end(self) -> None:
         for gate in self.gates:
-            while not gate.done:
-                with suppress(ProcessKilled):
-                    gate.go_on(kill=True)
+            gate.end()
 
 
 @dataclass
