@@ -5,11 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
 
 from dynamodb_streams_cdc.cli import output, redrive
 from dynamodb_streams_cdc.control.functions import InvocationFailed
-from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.selection import id_of
 from tests.cli.conftest import BATCH, Cloud, fail, nothing, refusal, refuse
 from tests.fake_pipeline import BUCKET, POISON, item, lambdas_key, placed, pointer
@@ -308,20 +306,6 @@ class TestTheNotificationQueue:
 
 
 class TestFunctions:
-    def test_a_deleted_function(self, poisoned: Cloud) -> None:
-        poisoned.fails = refuse("Invoke", "ResourceNotFoundException")
-        summary = run(poisoned, status=1)
-        assert summary["waiting"] == 12
-        assert poisoned.calls.count("Invoke") == PATIENCE
-        assert "function cdc-sandbox-search is gone" in summary["left"][0]["problem"]
-        assert len(poisoned.objects()) == 12
-
-    def test_a_function_that_times_out_is_not_retried(self, poisoned: Cloud) -> None:
-        poisoned.fails = fail(ReadTimeoutError(endpoint_url="https://lambda"), "Invoke")
-        problem = run(poisoned, status=1)["left"][0]["problem"]
-        assert "no answer from function cdc-sandbox-search" in problem
-        assert poisoned.calls.count("Invoke") == PATIENCE
-
     def test_a_function_that_is_not_deployed_any_more(self, cloud: Cloud) -> None:
         cloud.give_up(placed(1, 1), processor="arn:aws:lambda:us-east-1:0:function:old")
         cloud.pipeline.write(1, "placed")

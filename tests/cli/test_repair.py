@@ -91,13 +91,6 @@ def test_a_log_is_not_repaired(cloud: Cloud, asked: Asked) -> None:
     assert len(asked) == 1
 
 
-def test_a_function_without_repair(cloud: Cloud, asked: Asked) -> None:
-    cloud.pipeline.answers |= {name: {"batchItemFailures": []} for name in PROCESSORS}
-    done = cloud.run("repair", "--all")
-    assert done.exit_code == 1
-    assert "does not know the operation repair" in done.output
-
-
 def down(count: int, *, retryable: bool = True) -> dict[str, Any]:
     failure = {"item": "i", "version": "v", "reason": "RetryableError", "error": "down"}
     failures = [{**failure, "position": n, "retryable": retryable} for n in range(count)]
@@ -170,6 +163,7 @@ def test_the_report_is_printed_after_an_error(cloud: Cloud, asked: Asked) -> Non
         {"repairable": True, "failures": None, "repaired": 1},
         {"repairable": True, "failures": {}, "repaired": 1},
         {"repairable": True, "failures": [{}], "repaired": 1},
+        {"batchItemFailures": []},
         "task timed out",
         None,
     ],

@@ -460,25 +460,6 @@ def test_stored_images_match_the_kind_of_their_entry(
         _ = changed.images
 
 
-def test_a_bucket_that_hangs_is_asked_once_and_the_others_go_on() -> None:
-    class Hanging(MemoryImageStore):
-        asked = 0
-
-        def read(self, name: str) -> str:
-            self.asked += 1
-            message = "no answer"
-            raise RetryableError(message)
-
-    image_store, index = Hanging(), MemoryIndex()
-    large = [
-        from_log(change(n, None, order(f"{n:05}-1", notes="x" * 200_000)), image_store)
-        for n in range(1, 20)
-    ]
-    outcome = Search(index, document).apply([*large, change(99, None, PLACED)], deadline_at(NOON))
-    assert (outcome.applied, len(outcome.failures), image_store.asked) == (1, 19, 1)
-    assert index.search() == {ITEM: {"status": "placed"}}
-
-
 def test_a_verification_ends_between_large_images() -> None:
     """Each takes a request to S3; the function would be killed after a page of them."""
 
