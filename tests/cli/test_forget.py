@@ -124,18 +124,6 @@ def test_check_only_looks(cloud: Cloud, asked: Any) -> None:
     assert [event["operation"] for _, event in asked] == ["find"]
 
 
-def test_places_are_read_to_their_end(cloud: Cloud, asked: Any) -> None:
-    def parts(event: Mapping[str, Any]) -> Any:
-        number = event["at"][1] if event["at"] else 0
-        at = ["change-log", number + 1] if number < 3 else None
-        return answer(found={ID: 1} if event["operation"] == "erase" else {}, at=at)
-
-    cloud.pipeline.answers["erasure"] = parts
-    document = cloud.json("forget", *ITEM, "--yes")
-    assert document["items"][0]["found"] == {"change-log": 4}
-    assert len(asked) == 8
-
-
 def test_items_from_a_file(cloud: Cloud, asked: Any, tmp_path: Path) -> None:
     items = tmp_path / "items"
     lines = [json.dumps({"customer_id": f"{n:05}", "order_id": "7"}) for n in range(150)]

@@ -216,13 +216,6 @@ def test_the_receipt_says_when_and_not_what(world: World) -> None:
     assert "00004" not in name
 
 
-def test_an_item_deleted_long_ago_goes_at_once(world: World) -> None:
-    world.delete(ANNA)
-    world.pass_days(30)
-    assert only(world.forget(ANNA)).status is ERASED
-    assert "00004" not in world.held()
-
-
 def test_an_item_in_the_table_is_refused(world: World) -> None:
     world.delete(ANNA)
     world.items[identity(ANNA)] = ANNA

@@ -23,7 +23,6 @@ from dynamodb_streams_cdc.operations.redrive import (
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetterStore
 from tests.factories import TTL_IDENTITY, order, record
 from tests.fake_pipeline import (
-    ARNS,
     NAMES,
     POISON,
     FakePipeline,
@@ -754,11 +753,3 @@ def test_dead_letters_in_any_order_lead_to_one_state() -> None:
         list(work(pipeline).run(keys))
         run(pipeline)
         assert outcome(pipeline) == outcome(EXPECTED)
-
-
-def test_functions_are_invoked_by_processor(pipeline: FakePipeline) -> None:
-    pipeline.store.deliver(BATCH, given_up([placed(1, 1)], "audit"))
-    assert one(pipeline).processor == "audit"
-    assert [name for name, _ in pipeline.invocations] == ["audit"]
-    assert len(pipeline.log.entries) == 1
-    assert set(ARNS) == {"audit", "search"}
