@@ -2,7 +2,8 @@
 
 An example is a Python file, the text of the editor. The lines from `# -- broken` to the next mark
 belong to the broken one alone, and likewise those after `# -- right`; `# -- both` ends such a part.
-Titles, schedules, settings and the words of what to look at come from `catalog.json`.
+`# -- part NAME` stands for a part that several examples have, from `parts.py`. Titles, schedules,
+settings and the words of what to look at come from `catalog.json`.
 """
 
 import json
@@ -14,16 +15,24 @@ from typing import Any
 
 LABELS = ("broken", "right")
 _MARK = re.compile(r"\s*# -- (broken|right|both)")
+_PART = re.compile(r"^# -- part (.+)$", re.MULTILINE)
 
 
 @cache
 def listed() -> list[dict[str, Any]]:
     """Return the examples in the order of the page."""
     folder = files("playground.presets")
+    _, *found = _PART.split(folder.joinpath("parts.py").read_text())
+    parts = {name: text[1:].rstrip() for name, text in zip(found[::2], found[1::2], strict=True)}
+
+    def text_of(name: str) -> str:
+        text = folder.joinpath(f"{name}.py").read_text()
+        return _PART.sub(lambda mark: parts[mark[1]], text)
+
     return [
         example
         for entry in json.loads(folder.joinpath("catalog.json").read_text())
-        for example in _examples(entry, folder.joinpath(f"{entry['code']}.py").read_text())
+        for example in _examples(entry, text_of(entry["code"]))
     ]
 
 

@@ -5,22 +5,7 @@
 """The sequence number is reported: Lambda repeats that record and those after it."""
 
 # -- both
-from collections import Counter
-
-
-class Store:
-    """A warehouse that takes orders, but none of more than 90 pieces."""
-
-    def __init__(self):
-        self.orders = Counter()
-
-    def order(self, name, amount):
-        if amount > 90:
-            raise ValueError(f"{amount} are too many")
-        self.orders[f"{amount} for {name}"] += 1
-
-
-store = Store()
+# -- part warehouse
 
 
 def handler(event, context):
@@ -37,15 +22,4 @@ def handler(event, context):
     return {"batchItemFailures": []}
 
 
-def amount_of(record):
-    image = record["dynamodb"].get("NewImage")
-    return int(image["amount"]["N"]) if image else 0
-
-
-def read(store):
-    return store.orders
-
-
-def compare(orders, items):
-    """Each fault may repeat an order once; one that came more often repeats by itself."""
-    return [f"{order} was ordered {times} times" for order, times in orders.items() if times > 20]
+# -- part compared orders

@@ -1,18 +1,5 @@
 """A row keeps its version: an older change is refused, and a delete leaves a tombstone."""
-
-
-class Store:
-    """A database with conditional writes. Each call is a request, which can fail."""
-
-    def __init__(self):
-        self.rows = {}
-
-    def put_if_newer(self, name, version, value):
-        if name not in self.rows or self.rows[name][0] < version:
-            self.rows[name] = (version, value)
-
-
-store = Store()
+# -- part rows
 
 
 def handler(event, context):
@@ -23,13 +10,4 @@ def handler(event, context):
         store.put_if_newer(body["Keys"]["id"]["S"], version, values(body.get("NewImage")))
 
 
-def values(image):
-    return image and {name: int(image[name]["N"]) for name in ("group", "amount")}
-
-
-def read(store):
-    return {name: value for name, (_, value) in store.rows.items() if value is not None}
-
-
-def wanted(items):
-    return {item["id"]: {name: int(item[name]) for name in ("group", "amount")} for item in items}
+# -- part compared rows

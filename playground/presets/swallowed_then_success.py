@@ -5,29 +5,7 @@
 """The error leaves the function: the change is repeated before the next one comes."""
 
 # -- both
-from collections import Counter
-
-
-class Store:
-    """A database with sums, and a ledger of each item's share. Each call is a transaction."""
-
-    def __init__(self):
-        self.sums = Counter()
-        self.ledger = {}
-
-    def add(self, group, amount):
-        self.sums[group] += amount
-
-    def replace(self, name, version, share):
-        """Put an item's share in the place of its last one, if the version is newer."""
-        held, (group, amount) = self.ledger.get(name, ("", (None, 0)))
-        if held < version:
-            self.sums[group] -= amount
-            self.sums[share[0]] += share[1]
-            self.ledger[name] = (version, share)
-
-
-store = Store()
+# -- part sums
 
 
 # -- broken
@@ -43,23 +21,8 @@ def handler(event, context):
 
 
 # -- right
-def handler(event, context):
-    for record in event["Records"]:
-        body = record["dynamodb"]
-        stream = record["eventSourceARN"].rpartition("/")[2]
-        version = f"{stream}/{body['SequenceNumber']:0>40}"
-        image = body.get("NewImage")
-        share = (f"group {image['group']['N']}", int(image["amount"]["N"])) if image else (None, 0)
-        store.replace(body["Keys"]["id"]["S"], version, share)
+# -- part replace
 
 
 # -- both
-def read(store):
-    return {group: amount for group, amount in store.sums.items() if group and amount}
-
-
-def wanted(items):
-    sums = Counter()
-    for item in items:
-        sums[f"group {item['group']}"] += int(item["amount"])
-    return dict(sums)
+# -- part compared sums

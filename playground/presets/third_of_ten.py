@@ -30,18 +30,5 @@ def handler(event, context):
     return {"batchItemFailures": []}
 
 
-def version_of(record):
-    stream = record["eventSourceARN"].rpartition("/")[2]
-    return f"{stream}/{record['dynamodb']['SequenceNumber']:0>40}"
-
-
-def values(image):
-    return image and {name: int(image[name]["N"]) for name in ("group", "amount")}
-
-
-def read(store):
-    return {name: value for name, (_, value) in store.rows.items() if value is not None}
-
-
-def wanted(items):
-    return {item["id"]: {name: int(item[name]) for name in ("group", "amount")} for item in items}
+# -- part version
+# -- part compared rows
