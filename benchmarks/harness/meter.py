@@ -9,7 +9,6 @@ charged as a write. The result of an update is read back with another client.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,13 +31,11 @@ class Traffic:
     Attributes:
         requests: HTTP requests, including failed ones and retries.
         bytes: of their bodies.
-        operations: requests by name.
         read_units, write_units: as AWS would charge them.
     """
 
     requests: int = 0
     bytes: int = 0
-    operations: Counter[str] = field(default_factory=Counter)
     read_units: float = 0.0
     write_units: float = 0.0
 
@@ -53,12 +50,11 @@ class Meter:
 
     Attributes:
         client: its requests are counted.
-        reader: another client of the same tables, which reads results of updates back; without it,
-            units are not counted.
+        reader: another client of the same tables, which reads results of updates back.
     """
 
     client: Any
-    reader: Any = None
+    reader: Any
     traffic: Traffic = field(default_factory=Traffic)
     _keys: dict[str, list[str]] = field(default_factory=dict)
     _large: dict[str, int] = field(default_factory=dict)
@@ -66,14 +62,12 @@ class Meter:
     def __post_init__(self) -> None:
         events = self.client.meta.events
         events.register("before-send.dynamodb", self._sending)
-        if self.reader is not None:
-            events.register("after-call.dynamodb", self._answered)
-            events.register("before-parameter-build.dynamodb", self._asked)
+        events.register("after-call.dynamodb", self._answered)
+        events.register("before-parameter-build.dynamodb", self._asked)
 
-    def _sending(self, request: Any, event_name: str, **others: Any) -> None:
+    def _sending(self, request: Any, **others: Any) -> None:
         self.traffic.requests += 1
         self.traffic.bytes += len(request.body)
-        self.traffic.operations[event_name.rpartition(".")[2]] += 1
 
     def _asked(self, params: dict[str, Any], context: dict[str, Any], **others: Any) -> None:
         context["asked"] = dict(params)  # our clients replace what they have encoded

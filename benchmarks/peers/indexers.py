@@ -3,7 +3,7 @@
 The peers are written as the client's guide shows
 (https://docs.opensearch.org/latest/clients/python-low-level/), with boto3's `TypeDeserializer` for
 the images. The raw node gets bodies that were encoded before the clock started: our documents by
-plain index actions, by scripted upserts, and in the same requests as ours.
+scripted upserts.
 """
 
 import json
@@ -19,32 +19,17 @@ from benchmarks.harness.delivery import context
 from benchmarks.harness.records import BATCH, SOURCE
 from benchmarks.harness.rows import OURS
 from dynamodb_streams_cdc import Change, Deadline, Processor, Search
-from dynamodb_streams_cdc.aws.opensearch import OpenSearchDocuments, OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
 from dynamodb_streams_cdc.aws.opensearch_documents import ANSWERS, CDC_MAPPING, SCRIPT
 from dynamodb_streams_cdc.sinks.documents import CDC, encoded
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.example_domain.order import INDEX, document
 from lambdas.search.handler import encoded as encoded_as_deployed
 
-HELPER, ONE_EACH = "bulk helper", "one request each"
-RAW_PLAIN, RAW_SCRIPTED, RAW_OURS = RAW = (
-    "raw node, plain",
-    "raw node, scripted",
-    "raw node, as ours",
-)
+HELPER, ONE_EACH, RAW_SCRIPTED = "bulk helper", "one request each", "raw node, scripted"
 
 Event = Mapping[str, Any]
 Write = Callable[[Any], object]
-
-
-class CountingConnection(Urllib3HttpConnection):
-    """A connection that counts the requests of all connections of its kind."""
-
-    requests = 0
-
-    def perform_request(self, *arguments: Any, **options: Any) -> Any:
-        CountingConnection.requests += 1
-        return super().perform_request(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,7 @@ class Indexer:
 
 def indexers(url: str, case: Case) -> dict[str, Indexer]:
     """Return all ways to write these documents to the node at `url`."""
-    client = OpenSearch(url, connection_class=CountingConnection)
+    client = OpenSearch(url, connection_class=Urllib3HttpConnection)
     http = urllib3.PoolManager()
 
     def bulk_helper(index: str) -> Write:
@@ -117,11 +102,7 @@ def indexers(url: str, case: Case) -> dict[str, Indexer]:
         OURS: Indexer(lambda index: ours(url, index, case)),
         HELPER: Indexer(bulk_helper),
         ONE_EACH: Indexer(one_each, batches=2),
-        RAW_PLAIN: Indexer(raw, lambda events: [_encoded(event, _plain, case) for event in events]),
-        RAW_SCRIPTED: Indexer(
-            raw, lambda events: [_encoded(event, _scripted, case) for event in events]
-        ),
-        RAW_OURS: Indexer(raw, lambda events: [_as_ours(event, case) for event in events]),
+        RAW_SCRIPTED: Indexer(raw, lambda events: [_scripted(event, case) for event in events]),
     }
 
 
@@ -147,7 +128,7 @@ def ours(url: str, index: str, case: Case) -> Write:
 
 
 def _target(url: str, index: str, case: Case) -> OpenSearchIndex:
-    client = OpenSearch(url, connection_class=CountingConnection, max_retries=0, pool_maxsize=2)
+    client = OpenSearch(url, connection_class=Urllib3HttpConnection, max_retries=0, pool_maxsize=2)
     target = OpenSearchIndex(client, index, case.properties, INDEX.settings, encoded_as_deployed)
     target.create(Deadline())
     return target
@@ -176,7 +157,7 @@ def _actions(event: Event, index: str, case: Case) -> Iterator[dict[str, Any]]:
             yield {"_index": index, "_id": id, "_source": case.document(image)}
 
 
-def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str], case: Case) -> bytes:
+def _scripted(event: Event, case: Case) -> bytes:
     """Return the body of a request with our documents, tombstones included."""
     bodies = []
     for each in event["Records"]:
@@ -190,35 +171,10 @@ def _encoded(event: Event, lines: Callable[[str, Mapping[str, Any]], str], case:
             "deleted": image is None,
         }
         source = {**encoded(case.document(image) if image else {}), CDC: stamp}
-        bodies.append(lines(change.item_id, source))
+        script = {"source": SCRIPT, "params": {"source": source}}
+        update = {"scripted_upsert": True, "script": script, "upsert": {}}
+        bodies.append(f"{_json({'update': {'_id': change.item_id}})}\n{_json(update)}\n")
     return "".join(bodies).encode()
 
 
-def _plain(id: str, source: Mapping[str, Any]) -> str:
-    return f"{_json({'index': {'_id': id}})}\n{_json(source)}\n"
-
-
-def _scripted(id: str, source: Mapping[str, Any]) -> str:
-    script = {"source": SCRIPT, "params": {"source": source}}
-    update = {"scripted_upsert": True, "script": script, "upsert": {}}
-    return f"{_json({'update': {'_id': id}})}\n{_json(update)}\n"
-
-
 _json = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _as_ours(event: Event, case: Case) -> bytes:
-    """Return the body of the first request that ours sends for an event."""
-    bodies: list[bytes] = []
-
-    class Client:
-        def bulk(self, body: bytes, index: str, params: Any) -> Any:
-            bodies.append(body)
-            return {"items": [{"update": {"result": "updated"}}] * len(event["Records"])}
-
-    client: Any = Client()
-    target = OpenSearchDocuments(client, "orders", case.properties, encoded_as_deployed)
-    changes = [Change.from_record(each, SOURCE) for each in event["Records"]]
-    assert Search(target, case.document).apply(changes, Deadline()).applied == len(changes)
-    (body,) = bodies
-    return body

@@ -88,25 +88,21 @@ class Scenario:
             better="more",
             goals=goals,
         )
-        goals = {"Powertools": CPU[self.name]} if self.name in CPU else {}
-        rows += compared(
-            f"{self.name}: client CPU", "us/event", by_name(runs, "cpu_us"), goals=goals
-        )
-        rows += self._units(traffic)
+        if self.name in CPU:
+            goals = {"Powertools": CPU[self.name]}
+            cpu = by_name(runs, "cpu_us")
+            rows += compared(f"{self.name}: client CPU", "us/event", cpu, goals=goals)
+        rows += self._units(traffic[OURS])
         rows += compared(f"{self.name}: error after faults", "%", errors, at_most=0.0)
         return rows
 
-    def _units(self, traffic: dict[str, Traffic]) -> Iterator[Row]:
-        events, items = len(self.records), changed_items(self.records)
-        goals = {"requests": REQUESTS, "write_units": WRITE_UNITS, "read_units": {}}
-        for what, goal in goals.items():
-            words = what.replace("_", " ")
-            values = {v: [getattr(sent, what) / events] for v, sent in traffic.items()}
-            name = f"{self.name}: {words}"
-            yield from compare("aggregation", name, f"{words}/event", values)
+    def _units(self, sent: Traffic) -> Iterator[Row]:
+        items = changed_items(self.records)
+        for what, goal in (("requests", REQUESTS), ("write_units", WRITE_UNITS)):
             if self.name in goal:
-                mine = [getattr(traffic[OURS], what) / items]
-                unit = f"{words}/changed item"
+                words = what.replace("_", " ")
+                name, unit = f"{self.name}: {words}", f"{words}/changed item"
+                mine = [getattr(sent, what) / items]
                 yield Row("aggregation", name, unit, mine, at_most=goal[self.name])
 
     def count(self, make: Make) -> Traffic:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +22,7 @@ from botocore.compat import HTTPHeaders
 from urllib3 import PoolManager
 
 from benchmarks.harness.clients import as_deployed, by_default, create_table, move_away
-from benchmarks.harness.delivery import Function, Speed, context, deliver, number, speed
-from benchmarks.harness.meter import Meter, Traffic
+from benchmarks.harness.delivery import Function, Speed, context, number, speed
 from benchmarks.harness.records import BATCH, SOURCE, Record, batches, changes
 from benchmarks.harness.rows import OURS, Options, Row, by_name, compare, turns
 from dynamodb_streams_cdc import Change, ChangeLog, Processor
@@ -60,11 +59,10 @@ class Variant:
 
 
 def run(options: Options) -> list[Row]:
-    """Measure both; count their requests and units."""
+    """Measure both, and what DynamoDB Local takes at most."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
     with service.dynamodb_local() as dynamodb:
-        traffic = {name: count(dynamodb.url, VARIANTS[name], records) for name in (OURS, PUTS)}
         on_loopback = _measured(dynamodb.url, records, 0.0, (OURS, PUTS, READY))
         turns(on_loopback, WARM_UP)
         near = turns(on_loopback, repeats)
@@ -73,12 +71,6 @@ def run(options: Options) -> list[Row]:
     for name, runs, goals in (("speed", near, NEAR_GOALS), ("speed, 5 ms away", away, AWAY_GOALS)):
         speeds = by_name(runs, "events_per_second")
         rows += compare("audit", name, "entries/s", speeds, better="more", goals=goals)
-    functions = {name: near[name] for name in (OURS, PUTS)}
-    rows += compare("audit", "client CPU", "us/entry", by_name(functions, "cpu_us"))
-    for what in ("requests", "bytes", "write_units"):
-        values = {name: [getattr(sent, what) / len(records)] for name, sent in traffic.items()}
-        words = what.replace("_", " ")
-        rows += compare("audit", words, f"{words}/entry", values)
     return rows
 
 
@@ -150,13 +142,6 @@ def _measured(
     url: str, records: list[Record], away: float, names: Sequence[str]
 ) -> dict[str, Callable[[], Speed]]:
     return {name: partial(measure, url, VARIANTS[name], records, away) for name in names}
-
-
-def count(url: str, variant: Variant, records: list[Record]) -> Traffic:
-    with _log(url, variant, len(records)) as (client, table):
-        meter = Meter(client, by_default(url))
-        deliver(variant.make(client, table), batches(records, BATCH))
-        return replace(meter.traffic)
 
 
 def measure(url: str, variant: Variant, records: list[Record], away: float) -> Speed:

@@ -2,9 +2,8 @@
 
 Ours are the functions as they are packaged for this machine, with their SDK, in the deployed
 folder, which stays read-only, as on Lambda. They are compared with a minimal function, which
-imports boto3, makes one client and sends one request, and with functions on Powertools that do the
-same job (`benchmarks/peers/starts`). The peers' boto3 is in a folder of its own, with its byte
-code, as on Lambda; their other packages are in another one. The peers have their byte code, too.
+imports boto3, makes one client and sends one request (`benchmarks/peers/starts`). Its boto3 is in a
+folder of its own, with its byte code, as on Lambda.
 
 The time is processor time, from the first line of the interpreter's program: a start waits only for
 a server in this process, whose responses are ready.
@@ -18,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
@@ -28,14 +26,14 @@ from threading import Thread
 from typing import Any
 
 from benchmarks.harness.records import changes
-from benchmarks.harness.rows import OURS, Options, Row, by_name, compare, turns
+from benchmarks.harness.rows import OURS, Options, Row, compare, turns
 from local.deployed.deployment import ROOT
 from local.services import loopback
 from stacks.packaging import fetch, package
 
 REPEATS = 15
 
-BARE, POWERTOOLS = "boto3, one client", "Powertools"
+BARE = "boto3, one client"
 GOALS = {"aggregation": 1 / 1.25, "audit": 1 / 1.25, "search": 1 / 1.5}
 """By function: how many times as fast as bare boto3 it must be at least."""
 
@@ -47,12 +45,6 @@ MODULES = {
 
 RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """Distributions in Lambda's Python runtime."""
-
-LAYER = (
-    *("aws-lambda-powertools", "typing-extensions", "opensearch-py"),
-    *("certifi", "charset-normalizer", "events", "idna", "requests"),
-)
-"""Other distributions of the peers."""
 
 CHILD = """
 import json, sys, time
@@ -68,25 +60,15 @@ class Context:
 
 event = json.loads(sys.argv[2])
 began = time.process_time()
-handler = import_module(sys.argv[1]).handler
-imported = time.process_time()
-answer = handler(event, Context())
+answer = import_module(sys.argv[1]).handler(event, Context())
 answered = time.process_time()
 assert not (answer or {}).get("batchItemFailures"), answer
-sys.stderr.write(json.dumps([imported - began, answered - began]))
+sys.stderr.write(json.dumps(answered - began))
 """
 
 
-@dataclass(frozen=True)
-class Start:
-    """Milliseconds of the processor: until the function was imported, until it had answered."""
-
-    imported: float
-    answered: float
-
-
 def run(options: Options) -> list[Row]:
-    """Start every function, and its peers, in turns."""
+    """Start every function, and its peer, in turns."""
     fetch("host")
     packaged = package("host")
     event = json.dumps({"Records": changes(options.records, 1)})
@@ -94,24 +76,16 @@ def run(options: Options) -> list[Row]:
     rows: list[Row] = []
     with answers() as url, TemporaryDirectory(prefix="cdc-starts-") as folder:
         runtime = installed(Path(folder, "runtime"), RUNTIME)
-        layer = installed(Path(folder, "layer"), LAYER)
         for name, module in MODULES.items():
-            theirs = partial(_start, event, url, [ROOT, layer, runtime])
             contestants = {
                 OURS: partial(_start, event, url, [packaged], module),
-                BARE: partial(theirs, "benchmarks.peers.starts.bare"),
-                POWERTOOLS: partial(theirs, f"benchmarks.peers.starts.powertools_{name}"),
+                BARE: partial(_start, event, url, [ROOT, runtime], "benchmarks.peers.starts.bare"),
             }
             turns(contestants, 1)  # brings the files into memory
             starts = turns(contestants, options.repeats or REPEATS)
-            rows += _rows(name, starts)
+            goals = {BARE: GOALS[name]}
+            rows += compare("cold_start", f"{name}: first answer", "ms", starts, goals=goals)
     return rows
-
-
-def _rows(name: str, starts: Mapping[str, list[Start]]) -> Iterator[Row]:
-    yield from compare("cold_start", f"{name}: import", "ms", by_name(starts, "imported"))
-    answers, goals = by_name(starts, "answered"), {BARE: GOALS[name]}
-    yield from compare("cold_start", f"{name}: first answer", "ms", answers, goals=goals)
 
 
 def installed(folder: Path, names: Sequence[str]) -> Path:
@@ -146,7 +120,8 @@ def environment(url: str, path: Sequence[Path]) -> dict[str, str]:
     }
 
 
-def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
+def _start(event: str, url: str, path: Sequence[Path], module: str) -> float:
+    """Return the milliseconds of the processor until the function had answered."""
     done = subprocess.run(
         command(module, event),
         env=environment(url, path),
@@ -156,12 +131,12 @@ def _start(event: str, url: str, path: Sequence[Path], module: str) -> Start:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    imported, answered = json.loads(done.stderr.splitlines()[-1])
-    return Start(1000 * imported, 1000 * answered)
+    answered: float = json.loads(done.stderr.splitlines()[-1])
+    return 1000 * answered
 
 
 def _settings(url: str) -> dict[str, str]:
-    """Return the settings that the templates set, and those of the peers."""
+    """Return the settings that the templates set, and that of the peer."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",

@@ -20,7 +20,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -31,18 +30,13 @@ from benchmarks.harness.rows import Options, Row, by_name, compare
 from benchmarks.peers.indexers import (
     HELPER,
     ONE_EACH,
-    RAW,
-    RAW_OURS,
-    RAW_PLAIN,
     RAW_SCRIPTED,
     Case,
-    CountingConnection,
     Event,
     Indexer,
     indexers,
     results,
 )
-from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT
 from local.services.service import opensearch
 
 CHANGES = 4_000
@@ -62,17 +56,8 @@ GOALS = {HELPER: 1.0, ONE_EACH: 20.0, RAW_SCRIPTED: 0.85}
 OTHER_CASES = {HELPER: 1.0, RAW_SCRIPTED: 0.85}
 INSERTS, UPDATES, REDELIVERED = PHASES = ("inserts", "updates", "redelivered inserts")
 
-ANSWERED = {
-    RAW_PLAIN: {INSERTS: "created", UPDATES: "updated", REDELIVERED: "updated"},
-    RAW_SCRIPTED: {INSERTS: "created", UPDATES: "updated", REDELIVERED: "noop"},
-    RAW_OURS: {INSERTS: "created", UPDATES: "updated", REDELIVERED: CONFLICT},
-}
-"""Expected response of the raw node for every item. *As ours* is the first request alone, which
-creates new documents: a second one would resolve the conflicts."""
-
-NEVER_STALE = (RAW_SCRIPTED, RAW_OURS)
-"""Variants that are not functions and must end right, or the measurement is wrong. For functions,
-rows show how they end."""
+ANSWERED = {INSERTS: "created", UPDATES: "updated", REDELIVERED: "noop"}
+"""Expected response of the raw node for every item."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +74,11 @@ class Result:
 
     Attributes:
         speeds: documents per second by phase.
-        requests: for each document, by phase.
         stale: orders that the index shows in an earlier state after the late redelivery.
         resurrected: cancelled orders that it shows.
     """
 
     speeds: Mapping[str, float]
-    requests: Mapping[str, float]
     stale: int
     resurrected: int
 
@@ -115,33 +98,29 @@ class Contestant:
         self._inputs = {phase: _inputs(indexer, work.events[phase], numbers) for phase in PHASES}
         self._write = indexer.open(self._index)
         self._seconds: dict[str, float] = defaultdict(float)
-        self._requests: dict[str, int] = defaultdict(int)
 
     def take_turn(self, phase: str, number: int) -> None:
         """Write an event, if it is one of this variant's."""
         if number not in self._inputs[phase]:
             return
-        before = CountingConnection.requests
         began = time.perf_counter()
         answer: Any = self._write(self._inputs[phase][number])
         self._seconds[phase] += time.perf_counter() - began
-        self._requests[phase] += CountingConnection.requests - before
-        if self._name in ANSWERED:
+        if self._name == RAW_SCRIPTED:
             found = Counter(results(answer))
-            expected = {ANSWERED[self._name][phase]: self._sizes[number]}
+            expected = {ANSWERED[phase]: self._sizes[number]}
             assert found == expected, f"{self._name}, {phase}: {found}, not {expected}"
 
     def end(self) -> Result:
         """Compare the index and remove it."""
         stale, resurrected = self._differences()
-        if self._name in NEVER_STALE:
+        if self._name == RAW_SCRIPTED:  # or the measurement is wrong
             message = f"{self._name}: {stale} stale, {resurrected} resurrected"
             assert (stale, resurrected) == (0, 0), message
         self._client.indices.delete(index=f"{self._index}*")
         documents = len(self._last)
         speeds = {phase: documents / self._seconds[phase] for phase in PHASES}
-        requests = {phase: self._requests[phase] / documents for phase in PHASES}
-        return Result(speeds, requests, stale, resurrected)
+        return Result(speeds, stale, resurrected)
 
     def _differences(self) -> tuple[int, int]:
         self._client.indices.refresh(index=self._index)
@@ -156,7 +135,7 @@ class Contestant:
 
 
 def run(options: Options) -> list[Row]:
-    """Measure inserts, updates, requests, and the errors after a late redelivery."""
+    """Measure inserts, updates, and the errors after a late redelivery."""
     repeats = options.repeats or REPEATS
     draw = random.Random(SEED)
     rows: list[Row] = []
@@ -196,17 +175,10 @@ def _round(url: str, work: Work, draw: random.Random, case: Case) -> dict[str, R
 
 
 def _rows(found: Mapping[str, Sequence[Result]], goals: Mapping[str, float]) -> Iterator[Row]:
-    functions = {name: done for name, done in found.items() if name not in RAW}
-    compared = partial(compare, "search", unit="documents/s", better="more")
-    for phase in PHASES:
+    functions = {name: done for name, done in found.items() if name != RAW_SCRIPTED}
+    for phase in (INSERTS, UPDATES):
         speeds = {name: [each.speeds[phase] for each in done] for name, done in found.items()}
-        if phase == REDELIVERED:
-            yield from compared(phase, values={name: speeds[name] for name in functions})
-            continue
-        yield from compared(phase, values=speeds, goals=goals)
-    for phase in PHASES:
-        sent = {name: [each.requests[phase] for each in done] for name, done in functions.items()}
-        yield from compare("search", f"{phase}: requests", "requests/document", sent)
+        yield from compare("search", phase, "documents/s", speeds, better="more", goals=goals)
     for kind in ("stale", "resurrected"):
         wrong = by_name(functions, kind)
         yield from compare("search", f"{kind} in the end", "documents", wrong, at_most=0.0)

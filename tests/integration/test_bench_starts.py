@@ -16,5 +16,4 @@ pytestmark = pytest.mark.integration
 def test_a_function_starts_and_answers(name: str) -> None:
     event = json.dumps({"Records": changes(SAMPLE, 1)})
     with answers() as url:
-        start = _start(event, url, [package("host")], MODULES[name])
-    assert 0 < start.imported < start.answered
+        assert _start(event, url, [package("host")], MODULES[name]) > 0

@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from benchmarks.harness.records import changes
 from benchmarks.harness.rows import Row
-from benchmarks.peers.indexers import Case, _as_ours, results
+from benchmarks.peers.indexers import results
 from benchmarks.suites.search import spread
-from lambdas.example_domain.stories.purchases import SAMPLE
 
 
 @pytest.mark.parametrize(
@@ -49,9 +47,3 @@ def test_a_failed_item_of_the_raw_node_is_found() -> None:
         ]
     }
     assert results(json.dumps(answer).encode()) == ["updated", "document_missing_exception"]
-
-
-def test_the_raw_node_gets_the_requests_that_ours_sends() -> None:
-    event = {"Records": changes(SAMPLE, 3)}
-    body = _as_ours(event, Case())
-    assert body.count(b'"create"') + body.count(b'"update"') == 3

@@ -1,1 +1,1 @@
-"""Functions that cold starts are compared with, written as their documentation shows."""
+"""The function that cold starts are compared with."""
