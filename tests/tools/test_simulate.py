@@ -138,9 +138,3 @@ def _processor_seconds(pid: int) -> float:
     workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     ticks = [Path(f"/proc/{worker}/stat").read_text().split()[13] for worker in workers]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-@pytest.mark.parametrize("number", ["0", "many"])
-def test_a_number_that_is_none_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate.main(["--schedules", number]) == 2
-    assert f"N={number}: expected a whole number" in capsys.readouterr().out
