@@ -187,18 +187,9 @@ lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	python -m tools.phrases
 	python tools/locks.py --check
 
-CHECKOV := build/checkov/.ready
-
 .PHONY: lint-templates
-lint-templates: $(READY) $(CHECKOV) ## Check the templates of sandbox and production with checkov, against stacks/findings.py
+lint-templates: $(READY) ## Check the template that people copy with cfn-lint; `make synth` checks the app's with cdk-nag
 	@cfn-lint --ignore-checks W3002 -- $(BEHIND)/template.yaml  # W3002: needs `aws cloudformation package`
-	@python -m tools.lint_templates build/checkov/bin/checkov sandbox production
-
-# Its 96 packages conflict with this project's, so they have an environment of their own.
-$(CHECKOV): $(READY) requirements-checkov.txt
-	@uv venv --quiet --clear --python .venv/bin/python build/checkov
-	@uv pip sync --quiet --require-hashes --python build/checkov/bin/python requirements-checkov.txt
-	@touch $@
 
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks against alternatives (BENCH="parse audit" RECORDS=file CHANGES=n REPEATS=n)

@@ -1,4 +1,4 @@
-"""Accepted findings of cdk-nag and checkov: each rule, the place it is accepted at, and why.
+"""Accepted findings of cdk-nag: each rule, the place it is accepted at, and why.
 
 This table is the only place where a finding is accepted. To accept one, add a row; to remove a row
 that no template needs any more, delete it: a test names rows that accept nothing. The page
@@ -89,7 +89,7 @@ _SHORTER = [
 
 
 def _each(rules: str, at: str, reason: str, profile: str | None = None) -> Iterator[Accepted]:
-    """Yield a row for each rule: the same fact under the names of several tools."""
+    """Yield a row for each rule: the same fact under the names of both packs."""
     for rule in rules.split():
         yield Accepted(rule, at, reason, profile)
 
@@ -218,12 +218,12 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     # Buckets
     *_each(
-        f"AwsSolutions-S1 {NIST}-S3BucketLoggingEnabled CKV_AWS_18",
+        f"AwsSolutions-S1 {NIST}-S3BucketLoggingEnabled",
         "pipeline/%/%",
         "An access log would need a bucket of its own; CloudTrail data events tell the same.",
     ),
-    *_each(
-        f"{NIST}-S3BucketVersioningEnabled CKV_AWS_21",
+    Accepted(
+        f"{NIST}-S3BucketVersioningEnabled",
         "pipeline/%/%",
         "The bucket policy or the writer's unique keys refuse overwriting, so there is one version "
         "of each object.",
@@ -241,12 +241,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "The queue is the last stop: its messages point at dead letters, and are not work.",
     ),
     Accepted(
-        "CKV_AWS_27",
-        "pipeline/%/DeadLetters/Queue",
-        "Encrypted with SSE-SQS (SqsManagedSseEnabled), which this rule does not know. " + OWN_KEYS,
-    ),
-    *_each(
-        f"{NIST}-SNSEncryptedKMS CKV_AWS_26",
+        f"{NIST}-SNSEncryptedKMS",
         "pipeline/Observability/Alarms/Topic",
         "CloudWatch cannot publish under the AWS managed key, and a notification holds no data of "
         "the table.",
@@ -257,24 +252,19 @@ ACCEPTED: tuple[Accepted, ...] = (
         "pipeline/%/Function",
         "The runtime is raised together with the locked wheels, not when a newer one appears.",
     ),
-    *_each(
-        f"{NIST}-LambdaConcurrency CKV_AWS_115",
+    Accepted(
+        f"{NIST}-LambdaConcurrency",
         "pipeline/%/Function",
         "Shards times the parallelization factor bound the concurrency, and a reservation takes "
         "from the account what a new account does not have.",
     ),
-    *_each(
-        f"{NIST}-LambdaDLQ CKV_AWS_116",
+    Accepted(
+        f"{NIST}-LambdaDLQ",
         "pipeline/%/Function",
         "A function's own queue is for asynchronous invocations. Mappings, which have an "
         "on-failure destination, invoke the processors; the watcher runs again five minutes later.",
     ),
-    *_each(f"{NIST}-LambdaInsideVPC CKV_AWS_117", "pipeline/%/Function", NO_VPC),
-    Accepted(
-        "CKV_AWS_173",
-        "pipeline/%/Function",
-        "The variables name resources and hold no secret; Lambda encrypts them with its own key.",
-    ),
+    Accepted(f"{NIST}-LambdaInsideVPC", "pipeline/%/Function", NO_VPC),
     *(
         Accepted(
             f"{NIST}-IAMNoInlinePolicy",
@@ -328,26 +318,8 @@ ACCEPTED: tuple[Accepted, ...] = (
         "function is an object; the functions have logs and, by a setting, traces.",
     ),
     # Logs
-    *_each(
-        f"{NIST}-CloudWatchLogGroupEncrypted CKV_AWS_158",
-        "%/%/Logs",
-        OWN_KEYS,
-    ),
-    *_each(
-        f"{NIST}-CloudWatchLogGroupEncrypted CKV_AWS_158",
-        "search-logs/%",
-        OWN_KEYS,
-    ),
-    # Tables
-    *(
-        Accepted(
-            "CKV_AWS_165",
-            f"pipeline/{table}/Table",
-            "Rebuilt from the source table, which has point-in-time recovery.",
-            "sandbox",
-        )
-        for table in ("Aggregates", "Idempotency")
-    ),
+    Accepted(f"{NIST}-CloudWatchLogGroupEncrypted", "%/%/Logs", OWN_KEYS),
+    Accepted(f"{NIST}-CloudWatchLogGroupEncrypted", "search-logs/%", OWN_KEYS),
     # The domain
     *_each(f"AwsSolutions-OS1 {NIST}-OpenSearchInVPCOnly", "search/Domain", NO_VPC),
     Accepted(
@@ -370,16 +342,5 @@ ACCEPTED: tuple[Accepted, ...] = (
         f"{NIST}-OpenSearchErrorLogsToCloudWatch",
         "search/Domain",
         "`search_logs` is false, as for AwsSolutions-OS9.",
-    ),
-    Accepted(
-        "CKV_AWS_84",
-        "search/Domain",
-        "`search_logs` is false, as for AwsSolutions-OS9.",
-    ),
-    Accepted(
-        "CKV_AWS_317",
-        "search/Domain",
-        "Audit logs need fine-grained access control; IAM decides here, and CloudTrail records "
-        "changes to the domain.",
     ),
 )

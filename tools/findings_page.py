@@ -10,14 +10,13 @@ HEAD = """\
 
 # Accepted findings
 
-Three tools read the synthesised templates. Each finding that the project accepts is a row of this
-table, with its reason; every other finding fails `make test`, `cdk synth` or `make lint-templates`.
+Two tools read the synthesised templates. Each finding that the project accepts is a row of this
+table, with its reason; every other finding fails `make test` or `cdk synth`.
 
 | tool | rules | templates | run by |
 | --- | --- | --- | --- |
 | cdk-nag | AwsSolutions | every environment | `cdk synth`, `make test` |
 | cdk-nag | NIST 800-53 r5 | production | `cdk synth`, `make test` |
-| checkov | CloudFormation | sandbox and production | `make lint-templates` |
 | cfn-lint | all errors, in seven Regions | every environment | `make test SCHEDULES=all` (none) |
 
 A construct is named by its path without `cdc-ENVIRONMENT-`; `%` stands for one name in it. Square

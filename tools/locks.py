@@ -2,8 +2,7 @@
 
 Files with hashes, that plain pip can install too: what synth and deploy need, what the functions
 are packaged with, and everything. The last one comes first and constrains the others, so that one
-version of a package serves everywhere. Checkov pins its own versions of half of them, and takes
-194 MB: it has a lock file, and an environment, of its own.
+version of a package serves everywhere.
 """
 
 import subprocess
@@ -13,12 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 EVERYTHING = "requirements-dev.txt"
-CHECKOV = "requirements-checkov.txt"
 LOCKS = {
     EVERYTHING: ["--group", "dev", "--extra", "aws", "--extra", "search", "--extra", "cli"],
     "requirements.txt": ["--group", "infrastructure"],
     "lambdas/requirements.txt": ["--group", "lambdas"],
-    CHECKOV: ["--group", "checkov"],
 }
 
 
@@ -29,7 +26,7 @@ def resolve(name: str, output: Path, *, upgrade: bool) -> None:
             *("uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal"),
             *("--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"),
             *LOCKS[name],
-            *([] if name in (EVERYTHING, CHECKOV) else ["--constraint", EVERYTHING]),
+            *([] if name == EVERYTHING else ["--constraint", EVERYTHING]),
             *(["--upgrade"] if upgrade else []),
             *("--output-file", str(output)),
         ],

@@ -39,7 +39,7 @@ TABLES: Mapping[str, str] = {
     "limits.md": "limits of the library and of AWS",
     "functions.md": "memory, time-out, batch size and age limits of the deployed functions",
     "permissions.md": "grants of every role",
-    "findings.md": "accepted findings of cdk-nag and checkov",
+    "findings.md": "accepted findings of cdk-nag",
 }
 """Pages that list something else than names of the library, and their contents."""
 

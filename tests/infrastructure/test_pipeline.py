@@ -153,6 +153,19 @@ class TestLeastPrivilege:
         operators = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Operator")["Properties"]
         assert "ErasureFunction" not in str(operators)
 
+    def test_roles_and_functions_are_for_services_of_this_account(self, assembly: Assembly) -> None:
+        """A role is assumed by a service, and what invokes a function is one rule, not any."""
+        template = assembly.pipeline
+        for role in of_type(template, "AWS::IAM::Role").values():
+            for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+                assert statement["Principal"].keys() == {"Service"}
+                assert "*" not in flat(statement["Principal"]["Service"])
+        kinds = {resource["Type"] for resource in template["Resources"].values()}
+        assert "AWS::Lambda::Url" not in kinds
+        for permission in of_type(template, "AWS::Lambda::Permission").values():
+            rule, _, attribute = flat(permission["Properties"]["SourceArn"]).partition(".")
+            assert (template["Resources"][rule]["Type"], attribute) == ("AWS::Events::Rule", "Arn")
+
     def test_the_operator_policy_is_attached_to_no_one(self, assembly: Assembly) -> None:
         policy = only(assembly.pipeline, "AWS::IAM::ManagedPolicy", "Operator")["Properties"]
         assert not {"Roles", "Users", "Groups"} & policy.keys()

@@ -56,15 +56,18 @@ SAME_IN_A_FORK = (
 )
 """Folders of tests that are left out: they read neither lambdas/domain nor cdk.json."""
 
-TARGETS = (("lint",), ("lint-templates",), ("synth", "ENVIRONMENT=staging"), ("demo", "LIMIT=60"))
+TARGETS = (
+    *(("lint",), ("lint-templates",)),
+    *(("synth", f"ENVIRONMENT={name}") for name in ENVIRONMENTS),
+    ("demo", "LIMIT=60"),
+)
 """Targets of make, after `setup`, next to `test`: one often waits.
 
 `make docs` is left out: it builds the site from the pages that the tests compare.
 """
 
 OF_THE_SECOND = (
-    *("tests/tools/test_account*.py", "tests/tools/test_lint_templates.py"),
-    *("tests/docs/test_fork.py", "tests/docs/test_pages.py"),
+    *("tests/tools/test_account*.py", "tests/docs/test_fork.py", "tests/docs/test_pages.py"),
 )
 """Tests of commands that read lambdas/domain and cdk.json, and of pages that show them."""
 
