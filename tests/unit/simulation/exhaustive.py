@@ -1,20 +1,17 @@
 """Every order in which a few actors can take their steps, each step a call of a port.
 
-The actors are the real code, each in a thread of its own that waits before each call. A state is
+The actors are the real code, each in a greenlet of its own that waits before each call. A state is
 what the ports hold and what each actor has seen so far; one that was met before is not gone through
 again. One actor may be killed once, before any of its calls, and then begins again.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
+from greenlet import getcurrent, greenlet
 
-_THREADS = ThreadPoolExecutor(max_workers=64)
-"""To start a thread takes longer than a step."""
+from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
 
 Choice = tuple[str, int]
 """`step` or `crash`, and the number of an actor."""
@@ -47,17 +44,14 @@ class Gate:
         self.ready: Callable[[], bool] = always
         self.done = False
         self.error: BaseException | None = None
-        # Locks that one thread takes and another one frees: a semaphore is ten times slower.
-        self._go, self._stopped = threading.Lock(), threading.Lock()
-        self._go.acquire()
-        self._stopped.acquire()
         self._killed = False
 
     def pass_(self, ready: Callable[[], bool] = always) -> None:
         """Wait for the next turn, which comes once `ready`."""
         self.ready = ready
-        self._stopped.release()
-        self._go.acquire()
+        explorer = getcurrent().parent
+        assert explorer is not None
+        explorer.switch()
         if self._killed:
             message = "killed"
             raise ProcessKilled(message)
@@ -79,24 +73,22 @@ class Gate:
                 self.error = error
             finally:
                 self.done = True
-                self._stopped.release()
 
-        _THREADS.submit(run)
-        self._wait()
+        self._actor = greenlet(run)
+        self._switch()
 
     def go_on(self, *, kill: bool = False) -> None:
         """Let the actor take a step, or kill it instead."""
         self._killed = kill
-        self._go.release()
-        self._wait()
+        self._switch()
 
-    def _wait(self) -> None:
-        self._stopped.acquire()
+    def _switch(self) -> None:
+        self._actor.switch()
         if self.error is not None:
             raise self.error
 
     def end(self) -> None:
-        """Kill the actor, which its thread would wait for."""
+        """Kill the actor, which would wait for ever."""
         while not self.done:
             self.go_on(kill=True)
 
