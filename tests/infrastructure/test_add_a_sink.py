@@ -25,6 +25,7 @@ from tests.factories import SOURCE, FakeContext
 from tests.fake_pipeline import ARNS, POISON, FakePipeline, item, placed
 from tests.infrastructure.deployment import Deployment
 from tests.infrastructure.templates import Assembly, allowed, of_type, only
+from tests.lambdas.conftest import create_table
 from tests.schedules import long
 
 ROOT = Path(__file__).parents[2]
@@ -305,17 +306,8 @@ def test_cdc_lists_and_redrives_its_dead_letters(deployed: Cloud) -> None:
 
 
 def test_cdc_repairs_its_rows(deployed: Cloud) -> None:
-    keys = [{"AttributeName": n, "AttributeType": "S"} for n in ("customer_id", "order_id")]
-    deployed.client("dynamodb").create_table(
-        TableName="orders-1A2B",
-        AttributeDefinitions=keys,
-        KeySchema=[
-            {"AttributeName": key["AttributeName"], "KeyType": kind}
-            for key, kind in zip(keys, ["HASH", "RANGE"], strict=True)
-        ],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
+    keys = [("customer_id", "S"), ("order_id", "S")]
+    create_table(deployed.client("dynamodb"), "orders-1A2B", keys, view="NEW_AND_OLD_IMAGES")
     deployed.pipeline.write(2, "shipped")
     _, customer, order = item(2).replace("S=", "").split("/")
     done = deployed.run("repair", f"customer_id={customer}", f"order_id={order}")

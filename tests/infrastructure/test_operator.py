@@ -124,11 +124,8 @@ def furnish(cloud: Cloud) -> None:  # noqa: F811
     cloud.pipeline.answers["erasure"] = erasing({}, {})
     cloud.pipeline.answers["aggregation"] = DONE
     dynamodb = cloud.client("dynamodb")
-    create_table(dynamodb, "orders-1A2B", [("customer_id", "S"), ("order_id", "S")])
-    dynamodb.update_table(
-        TableName="orders-1A2B",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
+    keys = [("customer_id", "S"), ("order_id", "S")]
+    create_table(dynamodb, "orders-1A2B", keys, view="NEW_AND_OLD_IMAGES")
     dynamodb.update_table(
         TableName="change-log-3c4d",
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},

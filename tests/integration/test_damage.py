@@ -29,6 +29,7 @@ from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import FakeContext
+from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,11 +38,6 @@ ITEMS = 1_200
 PLACES = 1_000
 KEYS = {"id": "S"}
 SINKS = {name: name for name in ("aggregation", "audit", "search")}
-TABLES = {
-    "damage-items": ["id"],
-    "damage-ledger": ["id"],
-    "damage-log": ["item", "version"],
-}
 
 
 def item(number: int) -> dict[str, Any]:
@@ -219,33 +215,16 @@ def stores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stores]:
     monkeypatch.setenv("CDC_JOBS", str(tmp_path))
-    numbers = {"shard"}
-    for name, keys in {**TABLES, "damage-sums": ["aggregate", "shard"]}.items():
-        options: Any = {
-            "KeySchema": [
-                {"AttributeName": key, "KeyType": kind}
-                for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
-            ],
-            "BillingMode": "PAY_PER_REQUEST",
-        }
-        if name == "damage-items":
-            options["StreamSpecification"] = {
-                "StreamEnabled": True,
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-            }
-        dynamodb_local.create_table(
-            TableName=name,
-            AttributeDefinitions=[
-                {"AttributeName": key, "AttributeType": "N" if key in numbers else "S"}
-                for key in keys
-            ],
-            **options,
-        )
+    client = dynamodb_local
+    create_table(client, "damage-items", [("id", "S")], view="NEW_AND_OLD_IMAGES")
+    create_table(client, "damage-ledger", [("id", "S")])
+    create_table(client, "damage-log", [("item", "S"), ("version", "S")])
+    create_table(client, "damage-sums", [("aggregate", "S"), ("shard", "N")])
     for first in range(0, ITEMS, 25):
         numbered = (serialize_item(item(number)) for number in range(first, first + 25))
         puts: Any = [{"PutRequest": {"Item": each}} for each in numbered]
-        dynamodb_local.batch_write_item(RequestItems={"damage-items": puts})
-    made = Stores(dynamodb_local, opensearch_url)
+        client.batch_write_item(RequestItems={"damage-items": puts})
+    made = Stores(client, opensearch_url)
     report = Backfill(made, made.stream, KEYS, [*SINKS], Job("fill", {})).run()
     assert report.complete
     assert report.applied == dict.fromkeys(SINKS, ITEMS)

@@ -91,12 +91,8 @@ def make_tables(client: DynamoDBClient, prefix: str) -> None:
         "aggregates": [("aggregate", "S"), ("shard", "N")],
     }
     for table, names in keys.items():
-        create_table(client, f"{prefix}-{table}", names)
-    for table, view in (("orders", "NEW_AND_OLD_IMAGES"), ("log", "NEW_IMAGE")):
-        client.update_table(
-            TableName=f"{prefix}-{table}",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": view},  # type: ignore[typeddict-item]
-        )
+        views = {"orders": "NEW_AND_OLD_IMAGES", "log": "NEW_IMAGE"}
+        create_table(client, f"{prefix}-{table}", names, view=views.get(table))
 
 
 def test_a_runner_killed_at_ten_points_loses_nothing(
@@ -214,13 +210,9 @@ class Deployed:
         self.dynamodb = made.client("dynamodb")
         self.functions = made.client("lambda")
         self.s3 = made.client("s3")
-        for table in (name, f"{name}-seen"):
-            create_table(self.dynamodb, table, [("id", "S")])
-        described = self.dynamodb.update_table(
-            TableName=name,
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-        )["TableDescription"]
-        self.stream = described["LatestStreamArn"]
+        create_table(self.dynamodb, f"{name}-seen", [("id", "S")])
+        created = create_table(self.dynamodb, name, [("id", "S")], view="NEW_IMAGE")
+        self.stream = created["LatestStreamArn"]
         self.s3.create_bucket(Bucket=name)
         package = io.BytesIO()
         with zipfile.ZipFile(package, "w") as archive:

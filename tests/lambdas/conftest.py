@@ -107,8 +107,12 @@ def aws(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str
     enable_socket()
 
 
-def create_table(dynamodb: Any, name: str, keys: list[tuple[str, str]]) -> None:
-    dynamodb.create_table(
+def create_table(
+    dynamodb: Any, name: str, keys: list[tuple[str, str]], *, view: str | None = None
+) -> Any:
+    """Create a table, with a stream of this view; `keys` are names and types."""
+    stream = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}}
+    return dynamodb.create_table(
         TableName=name,
         AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in keys],
         KeySchema=[
@@ -116,4 +120,5 @@ def create_table(dynamodb: Any, name: str, keys: list[tuple[str, str]]) -> None:
             for (attribute, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
         ],
         BillingMode="PAY_PER_REQUEST",
-    )
+        **(stream if view else {}),
+    )["TableDescription"]
