@@ -65,7 +65,6 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     ("tests/infrastructure/test_permissions.py", "overflow"): _STORED,
     ("tests/lambdas/test_stream_handlers.py", "overflow"): _STORED,
     ("tests/unit/test_deployed_copies.py", "overflow"): _STORED,
-    ("tests/example_domain/history.py", "overflow"): _STORED,
 }
 """A file and a phrase in it that stays, with the reason."""
 

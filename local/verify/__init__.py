@@ -1,8 +1,8 @@
 """The checker: compares every sink with the tables that the domain declares.
 
 It computes the wanted state from the items with the functions of the declaration, and reads the
-copies without the sinks' code. The example domain has a second checker, which shares no code with
-library and domain: tests/example_domain.
+copies without the sinks' code. What those of the example domain return is computed again, without
+library and domain, in tests/example_domain.
 """
 
 from local.verify.checker import CHECKS, SinkCheck, checks_of, compare, unchecked
