@@ -71,6 +71,9 @@ ALLOWED: Mapping[tuple[str, str], str] = {
 OWN = [Path(name) for name in ("tools/phrases.py", "tests/docs/test_phrases.py", "CHANGELOG.md")]
 """Files that name the phrases."""
 
+DOMAIN = Path("lambdas/domain")
+"""The words of a fork's own domain are its own: a budget, a letter, a storm."""
+
 SHOWN = re.compile(r"^<!-- (?:code|story|diagram|output|text|bench): .*?^```$", re.M | re.S)
 """What pages show of other files, which are read themselves."""
 
@@ -104,6 +107,7 @@ def files() -> list[Path]:
         for path in paths
         if (path.suffix in (".py", ".md") or path.name == "Makefile")
         and path not in OWN
+        and not path.is_relative_to(DOMAIN)
         and (ROOT / path).exists()
         and not (ROOT / path).read_text().startswith("<!-- Written by")
     ]

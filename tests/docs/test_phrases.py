@@ -51,6 +51,12 @@ def test_a_proper_phrase_passes(text: str) -> None:
     assert list(phrases.findings("a.py", text)) == []
 
 
+def test_the_words_of_a_fork_are_its_own() -> None:
+    read = phrases.files()
+    assert Path("lambdas/example_domain/order.py") in read
+    assert not [path for path in read if path.is_relative_to("lambdas/domain")]
+
+
 def test_a_finding_names_file_line_and_phrase() -> None:
     (found,) = phrases.findings("docs/a.md", "# Title\n\nFix it, or\nmend it.\n")
     assert str(found) == "docs/a.md:4: mend -> fix"
