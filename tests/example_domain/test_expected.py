@@ -37,7 +37,7 @@ def test_the_sample_adds_up_per_month() -> None:
     assert money == sum(each["total"] for each in orders)
 
 
-def test_what_is_expected_shares_no_code_with_library_and_domain() -> None:
+def test_it_shares_no_code_with_library_and_domain() -> None:
     nodes = [*ast.walk(ast.parse(Path(expected.__file__).read_text()))]
     imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
