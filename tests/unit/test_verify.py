@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.repair_differences import AGAIN
-from dynamodb_streams_cdc.operations.verify import Verify
+from dynamodb_streams_cdc.operations.verify import FRESH_SECONDS, Verify
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.documents import CDC
@@ -499,6 +499,18 @@ def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     again = filled.verify()
     assert again.job.resumed
     assert (again.run().complete, again.report.count) == (True, 0)
+
+
+def test_what_was_read_long_ago_is_read_again(filled: Operated) -> None:
+    """The first run ended before its report; what was damaged since would be all right."""
+    work = filled.verify()
+    assert work.run().complete
+    work.job.close()
+    lose_the_document(filled, 5)
+    filled.clock.sleep(FRESH_SECONDS + 1)
+    again = filled.verify()
+    assert again.job.resumed
+    assert again.run().differences == {"search": {"missing": 1}}
 
 
 def test_a_job_that_is_done_holds_no_item(filled: Operated, jobs_folder: Path) -> None:

@@ -52,6 +52,10 @@ LOOKS = 4
 ROUNDS = 3
 """How often the ledger is read for sums that move meanwhile, until they count as not verified."""
 
+FRESH_SECONDS = 3600.0
+"""Age of a reading that ended at which a run that goes on reads again: it would call complete what
+was damaged since."""
+
 ASKED_AT_ONCE = 100
 """Differences of a request that asks about them again."""
 
@@ -69,6 +73,9 @@ NOT_COMPARABLE = (
 )
 
 SEEN, CONFIRMED, MOVING = "seen", "confirmed", "moving"
+
+_READ_AT = "read at"
+"""Name under which the job remembers when everything was read."""
 
 _One = tuple[int, str, str]
 _There = dict[_One, tuple[Mapping[str, Any], str]]
@@ -189,6 +196,8 @@ class Verify:
             self._complain_if_nothing_is_compared()
             self._walk("", self._sums_parts("before", able))
             self._walk("comparing", [*self._table_parts(able), *self._copies_parts(able)])
+            if all(part.done for part in self.job.parts()):
+                self.job.remember(_READ_AT, self.job.recall(_READ_AT) or self.clock.now())
             self._verify_sums(able)
             self._look_again()
         finally:
@@ -204,7 +213,12 @@ class Verify:
 
     def _resume(self) -> None:
         """Look again at what an earlier run found: it may be repaired by now."""
+        read_at = self.job.recall(_READ_AT)
         with self.job.transaction():
+            if read_at is not None and self.clock.now() - read_at > FRESH_SECONDS:
+                self.job.forget_parts("")
+                self.job.forget_amounts(SIDES)
+                self.job.remember(_READ_AT, None)
             for state in (CONFIRMED, MOVING):
                 for name, document, _ in self.job.found(state):
                     is_sum = document["kind"] == DifferenceKind.SUM
