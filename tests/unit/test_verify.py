@@ -801,6 +801,16 @@ def test_a_sink_that_stays_out_is_left_alone() -> None:
     assert report.unrepaired[-1].why.startswith("not tried: ")
 
 
+def test_a_slow_log_is_asked_to_the_end(filled: Operated) -> None:
+    """Each request begins some histories, and has no time for the others."""
+    told = {"keys": {"id": {"S": "1"}}, "store": 0, "token": "", "version": None, "detail": ""}
+    found = [{"processor": "audit", "kind": "missing", "item": "1", **told}] * 500
+    answer = {"applied": 60, "failures": [], "problem": "DeadlineExceeded: ", "done": False}
+    with patch.object(filled, "invoke", lambda sink, event: {"notes": {}, **answer}):
+        report = filled.repair(found)
+    assert report.repaired == {"audit": 300}
+
+
 def test_a_sink_that_repairs_nothing_is_not_done(filled: Operated) -> None:
     lose_the_document(filled, 5)
     work = filled.verify()

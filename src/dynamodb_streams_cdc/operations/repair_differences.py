@@ -214,7 +214,7 @@ class RepairDifferences:
         return True
 
     def _backfill(self, sink: str, part: Sequence[Mapping[str, Any]]) -> bool:
-        """Begin histories; return whether the log was there."""
+        """Begin histories; return whether the log took any, or was there."""
         event = {
             "operation": Operation.BACKFILL,
             "fill": FILL_NAME,
@@ -236,7 +236,7 @@ class RepairDifferences:
         self.report.repaired[sink] += applied
         # After a problem some may be written that count as left: a repeat finds them as new.
         self.report.moved[sink] += max(0, len(part) - applied - len(left))
-        return not problem
+        return bool(applied or not problem)
 
 
 @dataclass(frozen=True)
