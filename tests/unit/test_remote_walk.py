@@ -12,6 +12,7 @@ import pytest
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.control import dispatch
+from dynamodb_streams_cdc.control.backfill import begun
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.control.parts import SMALL_PAGE
 from dynamodb_streams_cdc.errors import PermanentError
@@ -219,6 +220,27 @@ def test_a_part_that_gives_up_once_goes_on_later() -> None:
     assert report.complete, report.problems
     assert report.read == dict.fromkeys(("aggregation", "audit", "search"), ITEMS)
     assert len(machine.started) > 1
+
+
+def test_a_function_that_is_slow_gets_fewer_items() -> None:
+    """The answers of an execution, which says nothing of their number, are one attempt."""
+    o = Operated(ITEMS)
+
+    class Slow(Machine):
+        def step(self, name: str, part: dict[str, Any]) -> bool:
+            self.limit = part["cursor"]["limit"]
+            return super().step(name, part)
+
+    ask = Operated.invoke
+
+    def invoke(self: Operated, processor: str, event: Any) -> Any:
+        if event.get("limit", 0) > 10:
+            return {**begun(event["place"], []), "problem": "DeadlineExceeded"}
+        return ask(self, processor, event)
+
+    with patch.object(Operated, "invoke", invoke):
+        report = o.backfill(walk=on(Slow(o))).run()
+    assert (report.problems, o.wrong()) == ([], [])
 
 
 def test_a_verification_goes_on_after_a_problem() -> None:

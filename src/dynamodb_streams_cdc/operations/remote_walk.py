@@ -111,6 +111,8 @@ class RemoteWalk(Walk):
     runs: Runs | None = None
     tell: Callable[[str], None] = lambda arn: None
     _answered: set[str] = field(default_factory=set)
+    _judged: set[str] = field(default_factory=set)
+    """Parts whose first answer of the execution is known: all are for the same number of items."""
 
     def run(self, parts: Sequence[WalkedPart]) -> None:
         """Bring all parts to their end, or to a problem.
@@ -133,6 +135,7 @@ class RemoteWalk(Walk):
                     self.clock.sleep(REST_SECONDS)
                 run = self._begin(left)
             self._answered.clear()
+            self._judged.clear()
             end = self._watch(run["name"], [by_name[name] for name in run["parts"]], is_new=is_new)
             self.job.remember(RUN, None)
             for part in filter(self._is_left, left):
@@ -237,6 +240,17 @@ class RemoteWalk(Walk):
         # It was taken by a run that ended before it was deleted.
         if known is None or int(answer.step) > known:
             self._keep_answer(part, body, **{note: int(answer.step)})
+
+    def _grow(self, part: WalkedPart) -> None:
+        if part.name not in self._judged:
+            self._judged.add(part.name)
+            super()._grow(part)
+
+    def _excuse(self, part: WalkedPart, problem: str) -> bool:
+        if part.name in self._judged:
+            return True
+        self._judged.add(part.name)
+        return super()._excuse(part, problem)
 
     def _is_left(self, part: WalkedPart) -> bool:
         return not self._states[part.name].done and part.processor not in self.problems

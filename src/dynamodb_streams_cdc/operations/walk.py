@@ -213,8 +213,12 @@ class Walk:
         if answer.get("problem") and not answer["read"]:
             return self._excuse(part, answer["problem"])
         self._failing.pop(part.name, None)
-        self._most[part.name] = min(MOST_ITEMS, 2 * self._most.get(part.name, MOST_ITEMS))
+        self._grow(part)
         return not state.done
+
+    def _grow(self, part: WalkedPart) -> None:
+        """Ask a part that came on for more items again."""
+        self._most[part.name] = min(MOST_ITEMS, 2 * self._most.get(part.name, MOST_ITEMS))
 
     def _excuse(self, part: WalkedPart, problem: str) -> bool:
         """Give a part that did not come on another chance, or stop its processor's."""
