@@ -16,10 +16,15 @@ from unittest.mock import patch
 import pytest
 
 from dynamodb_streams_cdc.control import backfill, parts
-from dynamodb_streams_cdc.control.functions import RESPONSE_TOO_LARGE, InvocationFailed
+from dynamodb_streams_cdc.control.functions import (
+    RESPONSE_TOO_LARGE,
+    TIME_IS_UP,
+    InvocationFailed,
+)
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.entities import Entity, Table, starts_with
 from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.operations import walk
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.redrive import PATIENCE
@@ -552,6 +557,29 @@ def test_a_job_of_other_work_is_refused(filled: Operated) -> None:
     filled.backfill("mine").job.close()
     with pytest.raises(UsageError, match=r"was begun with other options \(command\)"):
         filled.verify("mine")
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("Throttled", walk.PATIENCE + 1), (TIME_IS_UP, 2)])
+def test_a_sink_that_stays_silent_is_asked_once_each_time(
+    filled: Operated, reason: str, asked: int
+) -> None:
+    """Two requests about differences: the first is repeated, unless its reason stays."""
+    for number in (5, 6):
+        alter_the_document(filled, number)
+    ask, looks = Operated.invoke, []
+
+    class Silent(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "items" and event["Records"]:
+                looks.append(event)
+                message = "no answer"
+                raise InvocationFailed(message, reason, outage=True)
+            return ask(self, processor, event)
+
+    filled.__class__ = Silent
+    with patch("dynamodb_streams_cdc.operations.verify.ASKED_AT_ONCE", 1):
+        report = filled.verify().run()
+    assert (len(looks), report.moving) == (asked, 2)
 
 
 def test_a_sink_that_is_out_leaves_the_others_verified(filled: Operated) -> None:
