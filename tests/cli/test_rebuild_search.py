@@ -82,6 +82,15 @@ def test_an_index_that_differs_is_not_swapped_unless_accepted(cloud: Cloud) -> N
     assert (index["done"], index["differing"], index["refused"]) == ("swapped", 1, 1)
 
 
+def test_an_index_that_differed_is_read_again(cloud: Cloud) -> None:
+    """What came into it meanwhile, and no copy takes out of it, would be swapped in."""
+    cloud.pipeline.write(3, "poison")
+    rebuild(cloud, status=1)
+    cloud.pipeline.index.others[2]["stranger"] = {"hello": 1}
+    output = rebuild(cloud, "--accept", "1", status=1)
+    assert "2 documents of items-v2 differ from the table, and 1 are accepted" in output
+
+
 def test_an_item_of_no_entity_needs_no_accept(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
