@@ -506,6 +506,16 @@ def test_a_run_that_goes_on_looks_again(filled: Operated) -> None:
     assert (again.run().complete, again.report.count) == (True, 0)
 
 
+def test_items_of_a_run_that_goes_on_are_looked_at_again(filled: Operated) -> None:
+    """Their first report was not written, and the copy was repaired since."""
+    alter_the_document(filled, 5)
+    work = filled.verify()
+    assert work.run_items([{"id": {"S": "item-5"}}]).count == 1
+    filled.repair(work.differences())
+    work.job.close()
+    assert filled.verify().run_items([{"id": {"S": "item-5"}}]).complete
+
+
 def test_what_was_read_long_ago_is_read_again(filled: Operated) -> None:
     """The first run ended before its report; what was damaged since would be all right."""
     work = filled.verify()

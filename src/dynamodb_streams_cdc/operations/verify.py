@@ -240,6 +240,8 @@ class Verify:
         Raises:
             OperationError: a processor that was named cannot be compared with the table.
         """
+        if self.job.resumed:
+            self._resume()
         for name in self.processors:
             answer = self._ask(name, [{"Keys": keys} for keys in items])
             if answer is None or not self._is_comparable(name, answer):
