@@ -569,6 +569,24 @@ def test_a_job_of_other_work_is_refused(filled: Operated) -> None:
         filled.verify("mine")
 
 
+def test_a_slow_function_is_asked_about_fewer_differences(filled: Operated) -> None:
+    """As in the walk: it would be out of time at each look, and nothing would be verified."""
+    for number in range(20):
+        lose_the_document(filled, number)
+    ask = Operated.invoke
+
+    class Slow(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "items" and len(event["Records"]) > 5:
+                message = "Task timed out"
+                raise InvocationFailed(message)
+            return ask(self, processor, event)
+
+    filled.__class__ = Slow
+    report = filled.verify().run()
+    assert (report.verified, report.count) == (True, 20)
+
+
 @pytest.mark.parametrize(("reason", "asked"), [("Throttled", walk.PATIENCE + 1), (TIME_IS_UP, 2)])
 def test_a_sink_that_stays_silent_is_asked_once_each_time(
     filled: Operated, reason: str, asked: int

@@ -517,7 +517,8 @@ class Verify:
         """Ask about items; None, and a problem in the report, if there is no answer.
 
         A processor without an answer after `PATIENCE` requests is asked once each time from then
-        on, until it answers. Without records nothing is lost yet: it is asked once.
+        on, until it answers. Several records may take more time or memory than it has: after two
+        requests it is asked for each half. Without records nothing is lost yet: it is asked once.
         """
         event = {
             "operation": Operation.VERIFY,
@@ -541,6 +542,9 @@ class Verify:
                     self._silent.add(processor)
                     self._add_problem(processor, str(error))
                     return None
+                is_outage = isinstance(error, InvocationFailed) and error.outage
+                if failures == 2 and len(records) > 1 and not is_outage:
+                    return self._ask_in_halves(processor, records)
                 self.clock.sleep(pause_after(failures))
             else:
                 self._silent.discard(processor)
@@ -555,7 +559,7 @@ class Verify:
                 self.report.problems.append(sentence)
 
     def _ask_in_halves(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
-        """Ask about items whose differences are too large for one response."""
+        """Ask about items that are too many for one request."""
         answers = [self._ask(processor, half) for half in halves(records)]
         if None in answers:
             return None
