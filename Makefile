@@ -173,7 +173,7 @@ simulate: $(READY) ## Simulate the pipeline on thousands of schedules in virtual
 
 .PHONY: integration
 integration: $(READY) ## Run the tests on local services: DynamoDB Local, OpenSearch, the AWS emulator
-	pytest tests/integration --durations 15 --numprocesses 2 --dist loadfile
+	pytest tests/integration --durations 15
 
 # Files that people copy.
 BEHIND := docs/how-to/behind-your-table
