@@ -18,3 +18,9 @@ def schedules(number: int) -> int:
         message = f"SCHEDULES={SCHEDULES}: say all, or leave it out"
         raise ValueError(message)
     return number // SHARE
+
+
+def parts_of(number: int, *, most: int = 250) -> list[range]:
+    """Return the seeds of so many schedules in ranges: each is a test of half a minute at most."""
+    parts = max(1, number // most)
+    return [range(part, number, parts) for part in range(parts)]

@@ -21,18 +21,16 @@ from dynamodb_streams_cdc.testing.simulation import (
     VirtualClock,
     generate_dead_letters,
 )
-from tests.schedules import schedules
+from tests.schedules import parts_of, schedules
 from tests.unit.simulation.test_simulation_mutations import LedgerWithoutRevision
 
 SCHEDULES = schedules(2_000)
-PARTS = max(1, SCHEDULES // 250)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("seeds", parts_of(SCHEDULES), ids=str)
 def test_every_schedule_ends_consistent_without_dead_letters(
-    part: int, record_property: Callable[[str, object], None]
+    seeds: range, record_property: Callable[[str, object], None]
 ) -> None:
-    seeds = range(part, SCHEDULES, PARTS)
     record_property("schedules", len(seeds))
     seen: Counter[str] = Counter()
     for seed in seeds:
