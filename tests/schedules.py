@@ -21,6 +21,6 @@ def schedules(number: int) -> int:
 
 
 def parts_of(number: int, *, most: int = 250) -> list[range]:
-    """Return the seeds of so many schedules in ranges: each is a test of half a minute at most."""
+    """Return the seeds of so many schedules in ranges: one test of all would take minutes."""
     parts = max(1, number // most)
     return [range(part, number, parts) for part in range(parts)]

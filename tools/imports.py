@@ -1,6 +1,12 @@
-"""The imports of the library's modules by each other: circles, and wings that import one above."""
+"""Print the modules of the library, their imports of each other, and the imports that break rules.
+
+    python -m tools.imports
+
+Exits with 1 if modules import each other in a circle, or if a wing imports one above it.
+"""
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -75,3 +81,19 @@ def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
             case ast.ImportFrom(module=str(module), names=names) if module in modules:
                 inner = [f"{module}.{alias.name}" for alias in names]
                 yield from (name if name in modules else module for name in inner)
+
+
+def main() -> int:
+    found = arrows()
+    loop, wrong = circle(found), upward(found)
+    print(f"modules          {len(found):4}")
+    print(f"arrows           {sum(map(len, found.values())):4}")
+    print(f"circles          {int(bool(loop)):4}  {' -> '.join(loop)}".rstrip())
+    print(f"upward arrows    {len(wrong):4}")
+    for each in wrong:
+        print(f"  {each}")
+    return 1 if loop or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,8 @@
 
 import ast
 
+import pytest
+
 from tools import imports
 
 DEPLOYED = {"root", "sinks", "guards", "control", "aws"}
@@ -44,3 +46,8 @@ def test_a_circle_and_an_upward_import_are_found() -> None:
     found = {change: {cli}, cli: {change}}
     assert set(imports.circle(found)) == {change, cli}
     assert imports.upward(found) == [f"{change} -> {cli}"]
+
+
+def test_the_command_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert imports.main() == 0
+    assert "upward arrows       0" in capsys.readouterr().out
