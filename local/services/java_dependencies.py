@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _INSTALLED = Path(__file__).parents[2] / ".jgo"
 _LOCK_NAME = "jgo.lock.toml"
 _DOWNLOADS_AT_ONCE = 8
 _TIMEOUT_SECONDS = 60
+_ATTEMPTS = 3
+"""One refused request of some two hundred would end `make setup`; jgo does not repeat any."""
 
 
 def class_path(name: str) -> str:
@@ -144,12 +147,18 @@ def _fetch(context: MavenContext, jar: _Jar) -> Path:
     """Return the jar in the Maven cache, with the locked hash.
 
     An interrupted download leaves half a file in the cache under the jar's name: after a wrong
-    hash, the jar is fetched once more.
+    hash, the jar is fetched again, as after a request that failed.
     """
     component = context.project(jar.group, jar.name).at_version(jar.version)
     artifact = component.artifact(classifier=jar.classifier)
-    for _ in range(2):
-        path = _resolve(artifact, jar)
+    for failures in range(1, _ATTEMPTS + 1):
+        try:
+            path = _resolve(artifact, jar)
+        except ServiceError:
+            if failures == _ATTEMPTS:
+                raise
+            time.sleep(failures)
+            continue
         if hashlib.sha256(path.read_bytes()).hexdigest() == jar.sha256:
             return path
         path.unlink()

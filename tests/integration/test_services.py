@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,17 +194,42 @@ def test_missing_jars_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         pytest.fail("it started")
 
 
-def test_a_jar_that_is_not_the_locked_one_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def lock_one_jar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sha256: str) -> None:
     monkeypatch.setattr(jars, "_INSTALLED", tmp_path / "installed")
     monkeypatch.setattr(jars, "_LOCKS", tmp_path)
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "jgo.lock.toml").write_text(
         '[[dependencies]]\ngroupId = "g"\nartifactId = "a"\nversion = "1"\npackaging = "jar"\n'
-        f'sha256 = "{"0" * 64}"\n'
+        f'sha256 = "{sha256}"\n'
     )
     monkeypatch.setattr(jars, "SERVICES", ("fake",))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_request_that_failed_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int
+) -> None:
+    lock_one_jar(monkeypatch, tmp_path, hashlib.sha256(b"jar").hexdigest())
+    fetched = tmp_path / "fetched.jar"
+    fetched.write_bytes(b"jar")
+    answers = iter([ServiceError("Cannot fetch a-1.jar: 503.")] * failures)
+
+    def fetch(artifact: object, jar: object) -> Path:
+        for error in answers:
+            raise error
+        return fetched
+
+    monkeypatch.setattr(jars, "_resolve", fetch)
+    with pytest.raises(ServiceError, match="503") if failures == 3 else nullcontext():
+        jars.install(lambda sentence: None)
+    assert (tmp_path / "installed" / "fake" / "a-1.jar").exists() == (failures < 3)
+
+
+def test_a_jar_that_is_not_the_locked_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lock_one_jar(monkeypatch, tmp_path, "0" * 64)
 
     def fetch(artifact: object, jar: object) -> Path:
         fetched = tmp_path / "fetched.jar"
