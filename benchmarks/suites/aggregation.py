@@ -54,7 +54,7 @@ def run(options: Options) -> list[Row]:
     """Measure every variant with both kinds of sums."""
     records = changes(options.records, options.changes or CHANGES)
     rows: list[Row] = []
-    with service.dynamodb_local() as dynamodb:
+    with service.dynamodb_local(sustained=True) as dynamodb:
         for name in SCENARIOS:
             rows += Scenario(name, dynamodb.url, records).run(options.repeats or REPEATS)
     return rows

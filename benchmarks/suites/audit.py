@@ -62,7 +62,7 @@ def run(options: Options) -> list[Row]:
     """Measure both, and what DynamoDB Local takes at most."""
     records = changes(options.records, options.changes or CHANGES)
     repeats = options.repeats or REPEATS
-    with service.dynamodb_local() as dynamodb:
+    with service.dynamodb_local(sustained=True) as dynamodb:
         on_loopback = _measured(dynamodb.url, records, 0.0, (OURS, PUTS, READY))
         turns(on_loopback, WARM_UP)
         near = turns(on_loopback, repeats)

@@ -43,7 +43,7 @@ def run(options: Options) -> list[Row]:
     """Process that many changes with each sink."""
     thousands = max((options.changes or CHANGES) // THOUSAND, 2)
     rows: list[Row] = []
-    with service.dynamodb_local() as dynamodb:
+    with service.dynamodb_local(sustained=True) as dynamodb:
         for name in NAMES:
             with counted(name, dynamodb.url) as sink:
                 rows += _rows(name, list(grow(sink, options.records, thousands)))

@@ -50,7 +50,11 @@ def run(options: Options) -> list[Row]:
     whole = options.changes or ITEMS
     repeats = options.repeats or REPEATS
     rows: list[Row] = []
-    with jobs(), service.dynamodb_local() as dynamodb, service.opensearch() as node:
+    with (
+        jobs(),
+        service.dynamodb_local(sustained=True) as dynamodb,
+        service.opensearch(sustained=True) as node,
+    ):
         urls = (dynamodb.url, node.url)
         few = min(COMPARED, whole)
         stores = Operated("few", *urls)

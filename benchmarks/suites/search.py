@@ -139,7 +139,7 @@ def run(options: Options) -> list[Row]:
     repeats = options.repeats or REPEATS
     draw = random.Random(SEED)
     rows: list[Row] = []
-    with opensearch() as node:
+    with opensearch(sustained=True) as node:
         for case in CASES:
             work = prepared(options, case.batch)
             found: dict[str, list[Result]] = defaultdict(list)

@@ -41,7 +41,8 @@ def synthesise(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 
         outdir = tmp_path_factory.mktemp("cdk.out")
         context = {**CONTEXT, **settings}
-        app = App(context=context, outdir=str(outdir))
+        # As each takes seconds, CloudFormation's rules are checked where those of cdk-nag are.
+        app = App(context=context, outdir=str(outdir), builtin_cloud_formation_validation=nag)
         environment = environments.load(app.node.get_all_context())
         add_stacks(app, environment=environment, tables=tables, package=code)
         if nag:

@@ -20,6 +20,7 @@ from stacks.findings import ACCEPTED, Accepted, readable, rows_for
 from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
 from tests.infrastructure.templates import Assembly, of_type
 from tests.schedules import long
+from tools.example_context import CONTEXT
 
 # Commercial Regions near and far, and the other two partitions that the templates support.
 COMMERCIAL = ("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-2", "sa-east-1")
@@ -190,6 +191,14 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
     logs.LogGroup(stack, "Elsewhere")
     check_best_practices(app, environments.load({"environment": environment, "alarms": "none"}))
     with pytest.raises(RuntimeError, match=rule):
+        app.synth()
+
+
+def test_synth_fails_on_a_property_that_cloudformation_would_refuse(tmp_path: Path) -> None:
+    app = App(context=CONTEXT, outdir=str(tmp_path))
+    queue = sqs.CfnQueue(Stack(app, "Stack"), "Queue")
+    queue.add_property_override("DelaySeconds", 1_000)
+    with pytest.raises(RuntimeError, match="DelaySeconds"):
         app.synth()
 
 
