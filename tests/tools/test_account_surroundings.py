@@ -146,6 +146,19 @@ class TestNetwork:
         [finding] = found(account, "network", **asked)
         assert finding.level == "ok"
 
+    def test_every_subnet_needs_a_table_with_gateways(self, vpc: FakeAws, account: Account) -> None:
+        """A VPC of the console has a table for each zone: Lambda runs functions in all of them."""
+        own = {"SubnetId": SUBNETS[2], "RouteTableId": "rtb-2"}
+        vpc.route_tables[0]["Routes"] = []
+        vpc.route_tables.append({"RouteTableId": "rtb-2", "Associations": [own], "Routes": []})
+        [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
+        assert finding.level == "blocking"
+        assert finding.sentence.startswith(f"{SUBNETS[2]} reaches no dynamodb and no s3")
+        assert f"set route_table_ids={TABLE},rtb-2, and the app" in finding.sentence
+        vpc.route_tables[1]["Routes"] = [NAT]
+        [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
+        assert finding.level == "ok"
+
     def test_gateways_of_another_stack_are_named(self, vpc: FakeAws, account: Account) -> None:
         """CloudFormation makes those of one stack before it deletes those of the other."""
         endpoint = ("AWS::EC2::VPCEndpoint", "vpce-1")

@@ -81,13 +81,11 @@ def routes(
     `tables` and `endpoints` are the VPC's, as DescribeRouteTables and DescribeVpcEndpoints give
     them. A route to other places counts, because nothing here can tell where it ends.
     """
-    findings = list(_interfaces(tables, endpoints, wanted))
     asked = wanted.network.route_table_ids
-    if asked:
-        return [*_taken(asked, endpoints, wanted), *findings]
+    findings = [*_taken(asked, endpoints, wanted), *_interfaces(tables, endpoints, wanted)]
     for subnet in wanted.network.subnet_ids:
         table = _table_of(subnet, tables)
-        if table is None or _leads_out(table):
+        if table is None or _leads_out(table) or table["RouteTableId"] in asked:
             continue
         missing = [
             service
@@ -99,7 +97,8 @@ def routes(
                 _blocking(
                     f"{subnet} reaches no {' and no '.join(missing)}: its route table "
                     f"{table['RouteTableId']} has neither a default route nor a gateway endpoint; "
-                    f"set route_table_ids={table['RouteTableId']}, and the app adds the endpoints."
+                    f"set route_table_ids={','.join([*asked, table['RouteTableId']])}, and the app "
+                    "adds the endpoints."
                 )
             )
     return findings
