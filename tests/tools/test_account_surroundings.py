@@ -130,6 +130,31 @@ class TestNetwork:
         [finding] = found(account, "network", **IN_VPC)
         assert finding.level == "ok"
 
+    def test_an_interface_has_to_have_the_service_s_name(
+        self, vpc: FakeAws, account: Account
+    ) -> None:
+        """The functions ask for `dynamodb.REGION.amazonaws.com`, which no interface answers to."""
+        vpc.route_tables[0]["Routes"] = []
+        s3, dynamodb = (
+            {**gateway(service), "VpcEndpointType": "Interface", "RouteTableIds": []}
+            for service in ("s3", "dynamodb")
+        )
+        for named, missing in (
+            ({"PrivateDnsEnabled": False}, "no dynamodb and no s3"),
+            ({"PrivateDnsEnabled": True}, "no dynamodb"),
+            (
+                {
+                    "PrivateDnsEnabled": True,
+                    "DnsOptions": {"PrivateDnsOnlyForInboundResolverEndpoint": True},
+                },
+                "no dynamodb and no s3",
+            ),
+        ):
+            vpc.gateways = [{**s3, **named}, dynamodb]
+            findings = found(account, "network", **IN_VPC)
+            assert [each.level for each in findings] == ["blocking"] * 3
+            assert f" reaches {missing}: its route table" in findings[0].sentence
+
     def test_the_subnet_s_own_table_counts(self, vpc: FakeAws, account: Account) -> None:
         own = {"SubnetId": SUBNETS[2], "RouteTableId": "rtb-2"}
         vpc.route_tables.append({"RouteTableId": "rtb-2", "Associations": [own], "Routes": []})

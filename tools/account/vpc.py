@@ -126,8 +126,19 @@ def _is_interface(endpoint: Mapping[str, Any], service: str) -> bool:
     return (
         endpoint["ServiceName"].endswith(f".{service}")
         and endpoint.get("VpcEndpointType") == "Interface"
-        and bool(endpoint.get("PrivateDnsEnabled"))
+        and _has_the_service_s_name(endpoint)
     )
+
+
+def _has_the_service_s_name(endpoint: Mapping[str, Any]) -> bool:
+    """Return whether the service's own name, which the functions ask for, leads to an interface.
+
+    That of DynamoDB never does, and that of S3 only if it is not for inbound resolvers alone:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/privatelink-interface-endpoints.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/privatelink-interface-endpoints.html
+    """
+    for_resolvers = endpoint.get("DnsOptions", {}).get("PrivateDnsOnlyForInboundResolverEndpoint")
+    return bool(endpoint.get("PrivateDnsEnabled")) and not for_resolvers
 
 
 def _taken(
@@ -201,7 +212,9 @@ def _leads_out(table: Mapping[str, Any]) -> bool:
 def _serves(endpoint: Mapping[str, Any], service: str, table: str) -> bool:
     if not endpoint["ServiceName"].endswith(f".{service}"):
         return False
-    return endpoint.get("VpcEndpointType") != "Gateway" or table in endpoint["RouteTableIds"]
+    if endpoint.get("VpcEndpointType") == "Gateway":
+        return table in endpoint["RouteTableIds"]
+    return _has_the_service_s_name(endpoint)
 
 
 def key_of_domain(status: Mapping[str, Any]) -> str:
