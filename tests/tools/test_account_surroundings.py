@@ -222,6 +222,24 @@ class TestNetwork:
         vpc.route_tables[0]["Routes"], vpc.gateways = [NAT], []
         assert [e.level for e in found(account, "network", tables=tables, **IN_VPC)] == ["ok"]
 
+    def test_a_public_domain_is_reached_by_a_nat(self, vpc: FakeAws, account: Account) -> None:
+        """Without one, every request of the search function times out."""
+        vpc.gateways = [gateway("s3"), gateway("dynamodb")]
+        public = "https://search-mine-1a2b.eu-west-1.es.amazonaws.com"
+        private = public.replace("search-", "vpc-")
+        for url, routes, levels in (
+            (public, [], ["warning"] * 3),
+            (private, [], ["ok"]),
+            (public, [NAT], ["ok"]),
+        ):
+            vpc.route_tables[0]["Routes"] = routes
+            findings = found(account, "network", **IN_VPC, search_url=url)
+            assert [each.level for each in findings] == levels
+            if len(findings) == 3:
+                assert findings[0].sentence.startswith(
+                    f"{SUBNETS[0]} does not reach the domain mine, whose endpoint is public: its "
+                )
+
     def test_a_domain_needs_the_service_linked_role(self, vpc: FakeAws, account: Account) -> None:
         vpc.linked_roles = set()
         [finding] = found(account, "network", **IN_VPC)

@@ -55,6 +55,8 @@ class Wanted:
     """Whether the environment's own domain publishes logs, which needs a resource policy."""
     domain: tuple[str, str] | None = None
     """Name and Region of the existing domain that `search_url` names."""
+    domain_is_public: bool = False
+    """Whether the existing domain has an address outside of any VPC, as its endpoint says."""
     domain_account: str | None = None
     """Account in `search_domain_arn`; None without it."""
     alarm_topic: str | None = None

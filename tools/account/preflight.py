@@ -65,6 +65,7 @@ def wanted_of(
         zones=cluster.zones if cluster else 1,
         publishes_logs=bool(cluster and cluster.publishes_logs),
         domain=(domain.name, domain.region) if domain else None,
+        domain_is_public=bool(domain and domain.id and not domain.in_vpc),
         domain_account=domain.arn.split(":")[4] if domain and domain.arn else None,
         source_tables=tuple(
             SourceTable(table, setting)

@@ -76,13 +76,17 @@ def linked_role(exists: bool, wanted: Wanted) -> list[Finding]:
 def routes(
     tables: Sequence[Mapping[str, Any]], endpoints: Sequence[Mapping[str, Any]], wanted: Wanted
 ) -> list[Finding]:
-    """Whether the subnets reach DynamoDB and S3, and the services of the further sinks.
+    """Whether the subnets reach DynamoDB, S3, the services of further sinks, and a public domain.
 
     `tables` and `endpoints` are the VPC's, as DescribeRouteTables and DescribeVpcEndpoints give
     them. A route to other places counts, because nothing here can tell where it ends.
     """
     asked = wanted.network.route_table_ids
-    findings = [*_taken(asked, endpoints, wanted), *_interfaces(tables, endpoints, wanted)]
+    findings = [
+        *_taken(asked, endpoints, wanted),
+        *_interfaces(tables, endpoints, wanted),
+        *_to_domain(tables, wanted),
+    ]
     for subnet in wanted.network.subnet_ids:
         table = _table_of(subnet, tables)
         if table is None or _leads_out(table) or table["RouteTableId"] in asked:
@@ -120,6 +124,25 @@ def _interfaces(
                     f"endpoint for {service} with private DNS; add the endpoint, with a security "
                     "group that lets the functions in by HTTPS."
                 )
+
+
+def _to_domain(tables: Sequence[Mapping[str, Any]], wanted: Wanted) -> Iterator[Finding]:
+    """Whether the subnets reach an existing domain that is in no VPC.
+
+    A function in a VPC has no public address, and reaches one by a NAT alone
+    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html).
+    """
+    if wanted.domain is None or not wanted.domain_is_public:
+        return
+    for subnet in wanted.network.subnet_ids:
+        table = _table_of(subnet, tables)
+        if table is not None and not _leads_out(table):
+            sentence = (
+                f"{subnet} does not reach the domain {wanted.domain[0]}, whose endpoint is public: "
+                f"its route table {table['RouteTableId']} has no default route; add one to a NAT, "
+                f"or name a domain in {wanted.network.vpc_id} as search_url."
+            )
+            yield Finding(CHECK, "warning", sentence)
 
 
 def _is_interface(endpoint: Mapping[str, Any], service: str) -> bool:
