@@ -6,14 +6,18 @@ https://github.com/opensearch-project/security/issues/4595
 """
 
 import logging
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import AuthorizationException
 
 from dynamodb_streams_cdc import Deadline, Processor, RetryableError, Source
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.control.erasure_copies import IndexPlace
 from dynamodb_streams_cdc.errors import AccessDeniedError
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.sinks.search import Search
@@ -21,6 +25,7 @@ from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from lambdas.example_domain.order import INDEX, document
 from tests.factories import FakeContext, ManualClock, order, record
 from tests.infrastructure.templates import Assembly, only, processors
+from tests.infrastructure.test_erasure_permissions import ITEM, ErasingCalls
 
 ROLE = "arn:aws:iam::111122223333:role/cdc-production-SearchRole"
 REASON = (
@@ -124,6 +129,36 @@ def test_the_runbook_says_how_to_map_the_role() -> None:
     request = _section("use-an-existing-domain.md", "Fine-grained access control")
     assert "_plugins/_security/api/rolesmapping/" in request
     assert "cluster_composite_ops" in request, "which has indices:data/write/bulk"
+
+
+ACTIONS = {
+    "_alias": "indices:admin/aliases/get",
+    "_mapping": "indices:admin/mappings/get",
+    "_mget": "indices:data/read/mget",
+    "_doc": "indices:data/write/delete",
+}
+"""What the plugin calls the requests of an erasure."""
+CRUD = ("indices:data/read*", "indices:data/write*")
+"""Of the default group `crud`, which has no mapping:
+https://github.com/opensearch-project/security/blob/main/src/main/resources/static_config/static_action_groups.yml
+"""
+
+
+def test_the_page_gives_the_erasure_what_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ErasingCalls()
+    monkeypatch.setattr(Urllib3HttpConnection, "perform_request", calls.search)
+    client = OpenSearch("http://127.0.0.1", connection_class=Urllib3HttpConnection)
+    place = IndexPlace(OpenSearchIndex(client, "orders", {}, {}).every)
+    for trace in place.find({ITEM: {}}, None, Deadline()).traces:
+        trace.erase(frozenset({ITEM}), Deadline())
+    asked = {part for _, url in calls.needed for part in re.findall(r"/(_\w+)", url)}
+    assert asked == ACTIONS.keys()
+    _, _, section = _section("use-an-existing-domain.md", "Fine-grained access control").partition(
+        "The function that [erases]"
+    )
+    assert "`crud`" in section
+    patterns = [*CRUD, *re.findall(r"`(indices:\S+)`", section)]
+    assert [a for a in ACTIONS.values() if not any(fnmatchcase(a, p) for p in patterns)] == []
 
 
 def _section(page: str, heading: str) -> str:
