@@ -143,6 +143,8 @@ class Erasure(Construct):
             on_failure.arn_for_objects("*"),
             *(own.arn_for_objects(f"{prefix}*") for prefix in (ARCHIVE, GIVEN_UP_BY_LAMBDA)),
         )
+        # Without it S3 denies access to an object that is gone by now, as in an outage.
+        self._grant(["s3:ListBucket"], own.bucket_arn, on_failure.bucket_arn)
         if large_images is not None:
             buckets.append(large_images.bucket)
         self._grant(["s3:ListBucketVersions"], *(bucket.bucket_arn for bucket in buckets))

@@ -159,6 +159,20 @@ def refused(deployment: Deployment, function: Mapping[str, Any], calls: Calls) -
     return found
 
 
+def test_an_object_that_is_gone_is_no_lost_permission(sandbox: Assembly) -> None:
+    """A redrive may archive what was listed. A role that may not list is told 403 in place of 404.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    function = only(sandbox.pipeline, "AWS::Lambda::Function", "Erasure")
+    role = flat(function["Properties"]["Role"]).removesuffix(".Arn")
+    held = [each for each in statements(sandbox.pipeline) if each[0] == role]
+    read = {r.removesuffix("/*") for _, action, r in held if action == "s3:GetObjectVersion"}
+    listed = {resource for _, action, resource in held if action == "s3:ListBucket"}
+    assert len(read) == 2
+    assert read <= listed
+
+
 @pytest.mark.parametrize(
     ("action", "key"),
     [
