@@ -159,7 +159,7 @@ def refused(deployment: Deployment, function: Mapping[str, Any], calls: Calls) -
     return found
 
 
-def test_an_object_that_is_gone_is_no_lost_permission(sandbox: Assembly) -> None:
+def test_a_gone_object_is_not_a_lost_permission(sandbox: Assembly) -> None:
     """A redrive may archive what was listed. A role that may not list is told 403 in place of 404.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
