@@ -252,7 +252,8 @@ def domain_place(wanted: Wanted) -> list[Finding]:
     sentence = (
         f"The domain {name} is in account {wanted.domain_account}, Region {region}: its access "
         f"policy must allow es:ESHttp* to account {wanted.account}, and fine-grained access "
-        "control, if the domain has it, must map the search function's role."
+        "control, if the domain has it, must map the roles of the search function and of the "
+        "one that erases."
     )
     return [Finding("search domain", "warning", sentence)]
 
@@ -271,8 +272,9 @@ def existing_domain(status: Mapping[str, Any] | None, wanted: Wanted) -> list[Fi
     if status.get("AdvancedSecurityOptions", {}).get("Enabled"):
         sentence = (
             f"The domain {name} has fine-grained access control, which answers 403 until you map "
-            "the search function's role: after the deploy, map the role (Dashboards, Security, "
-            "Roles, all_access or one of your own, Mapped users, Backend roles)."
+            "the roles of the search function and of the one that erases: after the deploy, map "
+            "them (Dashboards, Security, Roles, all_access or one of your own, Mapped users, "
+            "Backend roles)."
         )
         return [Finding("search domain", "warning", sentence)]
     return [Finding("search domain", "ok", f"The domain {name} in Region {region} is used.")]
