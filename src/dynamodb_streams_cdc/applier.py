@@ -111,7 +111,11 @@ class SinkApplier:
         if self.stopped:
             error = DeadlineExceeded("stopped: see the error above")
             return Outcome(failures=dict.fromkeys(changes, error))
-        outcome = sink.apply(changes, self.deadline)
+        try:
+            outcome = sink.apply(changes, self.deadline)
+        finally:
+            for change in changes:
+                change.release_images()
         outcome.check(changes)
         return self._noted(outcome)
 
