@@ -19,6 +19,7 @@ class.
 import re
 import unicodedata
 from collections.abc import Mapping
+from concurrent.futures import Future
 from datetime import date
 from decimal import Decimal
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -133,14 +134,16 @@ def returned(result: Result) -> Result:
     """Return the result of a function of the user's, which ran when it was called.
 
     Raises:
-        TypeError: the function is `async` or yields: the call did nothing.
+        TypeError: the function is `async` or yields, and the call did nothing; or the work is left
+            to another thread, which Lambda stops once the invocation ends.
     """
-    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
+    is_left = isinstance(result, GeneratorType | AsyncGeneratorType | Future)
+    if is_left or hasattr(type(result), "__await__"):
         if isinstance(result, CoroutineType):
             result.close()  # so that Python does not warn
         message = (
-            f"the function returned a {type(result).__name__}, and did nothing else: write it "
-            "without async and yield"
+            f"the function returned a {type(result).__name__}, whose work is not done: write it "
+            "without async and yield, and wait for what other threads do"
         )
         raise TypeError(message)
     return result

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -53,7 +54,11 @@ def yielding(image: Any) -> Any:
     yield "never sent"
 
 
-@pytest.mark.parametrize("function", [notice, yielding])
+def elsewhere(image: Any) -> Any:
+    return Future[str]()
+
+
+@pytest.mark.parametrize("function", [notice, yielding, elsewhere])
 def test_a_function_that_did_not_run_is_not_done(function: Callable[[Any], Any]) -> None:
     with pytest.raises(PermanentError, match="without async and yield"):
         evaluated(function, {})
