@@ -587,6 +587,24 @@ def test_a_slow_function_is_asked_about_fewer_differences(filled: Operated) -> N
     assert (report.verified, report.count) == (True, 20)
 
 
+def test_an_item_that_ends_the_function_leaves_the_others_verified(filled: Operated) -> None:
+    for number in range(20):
+        lose_the_document(filled, number)
+    ask = Operated.invoke
+    killer = {"Keys": {"id": {"S": "item-7"}}, "store": 0}
+
+    class Dying(Operated):
+        def invoke(self, processor: str, event: Any) -> Any:
+            if event.get("of") == "items" and killer in event["Records"]:
+                message = "Runtime exited with error: signal: killed"
+                raise InvocationFailed(message)
+            return ask(self, processor, event)
+
+    filled.__class__ = Dying
+    report = filled.verify().run()
+    assert (report.verified, report.count, report.moving) == (False, 19, 1)
+
+
 @pytest.mark.parametrize(("reason", "asked"), [("Throttled", walk.PATIENCE + 1), (TIME_IS_UP, 2)])
 def test_a_sink_that_stays_silent_is_asked_once_each_time(
     filled: Operated, reason: str, asked: int

@@ -78,8 +78,8 @@ _READ_AT = "read at"
 """Name under which the job remembers when everything was read."""
 
 _One = tuple[int, str, str]
-_There = dict[_One, tuple[Mapping[str, Any], str]]
-"""Differences that are there now, with the kind that the change log tells."""
+_There = dict[_One, tuple[Mapping[str, Any] | None, str] | None]
+"""Differences that are there now, with the kind that the change log tells; None for no answer."""
 
 
 def _of_one(difference: Mapping[str, Any]) -> _One:
@@ -450,8 +450,8 @@ class Verify:
                 for (_, group), there in zip(groups, pool.map(self._look, groups), strict=True):
                     self._keep_look(group, there, looks)
 
-    def _look(self, asked: tuple[str, list[tuple[str, dict[str, Any]]]]) -> _There | None:
-        """Ask about differences again; return what is there now, None if there is no answer."""
+    def _look(self, asked: tuple[str, list[tuple[str, dict[str, Any]]]]) -> _There:
+        """Ask about differences again; return what is there now."""
         processor, group = asked
         records = [
             {"item": d["item"], "store": d["store"]}
@@ -459,29 +459,33 @@ class Verify:
             else {"Keys": d["keys"], "store": d["store"]}
             for _, d in group
         ]
-        answer = self._ask(processor, records)
-        if answer is None:
-            return None
+        answer = self._ask(processor, records) or {"differences": (), "lost": records}
         told = self._told(answer["differences"])
-        return {
+        there: _There = {
             (one := _of_one(each)): (each, told.get(one, each["kind"]))
             for each in answer["differences"]
         }
+        lost = answer.get("lost", ())
+        for record, (_, document) in zip(records, group, strict=True):
+            if record in lost:
+                there[_of_one(document)] = None
+        return there
 
     def _keep_look(
         self,
         group: list[tuple[str, dict[str, Any]]],
-        there: _There | None,
+        there: _There,
         looks: Counter[str],
     ) -> None:
         now = self.clock.now()
         with self.job.transaction():
             for name, document in group:
-                if there is None:
+                seen = there.get(_of_one(document), (None, ""))
+                if seen is None:
                     self.job.settle(name, document, MOVING, now)
                     continue
                 looks[name] += 1
-                found, kind = there.get(_of_one(document), (None, ""))
+                found, kind = seen
                 if found is None:
                     self.job.settle(name, None, SEEN, now)
                 elif found["token"] == document["token"] and found["kind"] == document["kind"]:
@@ -559,14 +563,17 @@ class Verify:
                 self.report.problems.append(sentence)
 
     def _ask_in_halves(self, processor: str, records: Sequence[Mapping[str, Any]]) -> Any:
-        """Ask about items that are too many for one request."""
-        answers = [self._ask(processor, half) for half in halves(records)]
-        if None in answers:
+        """Ask about items that are too many for one request; `lost` are those without an answer."""
+        lost: list[Mapping[str, Any]] = []
+        answers: list[Mapping[str, Any]] = []
+        for half in halves(records):
+            answer = self._ask(processor, half) or {"differences": (), "lost": half}
+            answers.append(answer)
+            lost += answer.get("lost", ())
+        if len(lost) == len(records):
             return None
-        return {
-            "comparable": True,
-            "differences": [each for answer in answers for each in answer["differences"]],
-        }
+        differences = [each for answer in answers for each in answer["differences"]]
+        return {"comparable": True, "differences": differences, "lost": lost}
 
     def _tell(self) -> None:
         """Count what was found."""
