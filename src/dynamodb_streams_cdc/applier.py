@@ -144,14 +144,16 @@ class SinkApplier:
         """Repair the copies of the changes' items from the table.
 
         Returns:
-            By item: whether its copy differed, or the error of its repair. Empty if the sink keeps
-            no copies or there is no table.
+            By item: whether its copy differed, or the error of its repair. An item whose sink keeps
+            no copies is left out, and every item if there is no table.
         """
         newest = [group[0] for group in by_item(changes)]
         if not newest or not self.repairs:
             return {}
         return {
-            each.item_id: self.repair_item(ItemVersion.of(each), each.raw_keys) for each in newest
+            each.item_id: self.repair_item(ItemVersion.of(each), each.raw_keys)
+            for each in newest
+            if self._repairable(each) is not None
         }
 
     def repair_item(self, known: ItemVersion, keys: Attributes) -> bool | Exception:
@@ -174,10 +176,13 @@ class SinkApplier:
 
     def retains(self, change: Change) -> bool:
         """Return whether the expiry of an item has to be applied: a repair would not do."""
-        if not change.expired:
-            return False
+        sink = self._repairable(change) if change.expired else None
+        return sink is not None and sink.retains
+
+    def _repairable(self, change: Change) -> Repairable | None:
+        """Return the sink that holds a change's item, if its copies can be repaired."""
         try:
-            sink = self.sink_of(change.keys)
+            sink = self._sink_of(change)
         except PermanentError:
-            return False
-        return isinstance(sink, Repairable) and sink.retains
+            return None
+        return sink if isinstance(sink, Repairable) else None

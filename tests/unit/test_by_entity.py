@@ -1,7 +1,7 @@
 """A sink holds the items of the entities that use it, and nothing of any other item."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -9,12 +9,15 @@ import pytest
 from dynamodb_streams_cdc import (
     Aggregation,
     Change,
+    ChangeHandlers,
     Deadline,
     Expiry,
     Outcome,
+    PermanentError,
     Processor,
     RetryableError,
     Search,
+    Sink,
 )
 from dynamodb_streams_cdc.canary import canary_item, unless_canary
 from dynamodb_streams_cdc.deserializer import deserialize_item
@@ -206,6 +209,24 @@ class Failing:
     def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
         message = "down"
         raise RetryableError(message)
+
+
+def test_an_effect_that_fails_is_not_done_by_a_repair() -> None:
+    """A repair makes a copy right, and no effect: its dead letter must not be archived."""
+    handlers = ChangeHandlers()
+
+    @handlers.on_insert
+    def refuse(change: Change) -> None:
+        message = "no address"
+        raise PermanentError(message)
+
+    deployed = Deployed()
+    sinks: dict[str, Sink] = {"order": Search(deployed.orders, document), "customer": handlers}
+    deployed.processor = replace(deployed.processor, sink=ByEntity(table(), sinks))
+    order, customer = item("ORDER#1", name="book"), item("PROFILE", name="Ada")
+    records = [a_record(1, None, order), a_record(2, None, customer)]
+    [failure] = deployed.deliver(*records, operation="replay")["failures"]
+    assert (failure["position"], failure["error"]) == (1, "no address")
 
 
 def test_a_sink_that_fails_leaves_the_others_alone() -> None:
