@@ -177,6 +177,18 @@ def test_a_sink_that_reports_failures_alone_is_applied_once() -> None:
     assert (calls, outcome.failures) == ([len(LIFE)], {})
 
 
+def test_a_failure_of_a_copy_of_a_change_is_the_changes() -> None:
+    """As of a sink that hides attributes from another one: the record that failed is reported."""
+
+    class Hiding:
+        def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+            return Outcome(failures={replace(each): PermanentError("no") for each in changes})
+
+    outcome = SinkApplier(Hiding(), deadline(), lambda _: True, 5).apply(LIFE)
+    assert outcome.failures.keys() == set(LIFE)
+    assert all("no copies of them" in str(error) for error in outcome.failures.values())
+
+
 class RefusingIndex(MemoryIndex):
     """An index whose mapping fits no document."""
 

@@ -67,15 +67,22 @@ class Outcome:
 
         A change without an outcome counts neither as applied nor as stale. It is not reported: the
         sink's code is wrong, and a retry would repeat effects that it had.
+
+        Raises:
+            TypeError: a failure is of another change: it is not known which record failed.
         """
+        if self.failures.keys() - set(changes):
+            message = (
+                "the sink returned failures of changes that it was not given: return the changes "
+                "themselves, and no copies of them"
+            )
+            raise TypeError(message)
         outcomes = self.applied + self.stale + self.skipped + len(self.failures)
-        strangers = len(self.failures.keys() - set(changes))
-        if outcomes != len(changes) or strangers:
+        if outcomes != len(changes):
             logger.error(
-                "the sink returned %d outcomes for %d changes, %d of them for other changes",
+                "the sink returned %d outcomes for %d changes",
                 outcomes,
                 len(changes),
-                strangers,
                 extra=LogEvent.OUTCOMES_MISSING.fields(returned=outcomes, expected=len(changes)),
             )
 
