@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -303,6 +304,16 @@ class SqlContract:
         with pytest.raises(RetryableError):
             sink.apply([change(1, None, PLACED)], deadline())
         assert sink.apply([change(1, None, PLACED)], deadline()).applied == 1
+
+    def test_a_lost_connection_is_an_outage(self, database: Database) -> None:
+        """Some drivers tell of the network once more where the connection is closed."""
+
+        def lost() -> None:
+            raise database.driver.InterfaceError
+
+        connection = SimpleNamespace(cursor=lost, rollback=lost, close=lost)
+        with pytest.raises(RetryableError):
+            database.sink(connect=lambda: connection).apply(life(), deadline())
 
     def test_held_is_the_row_as_json(self, database: Database) -> None:
         sink = database.sink()

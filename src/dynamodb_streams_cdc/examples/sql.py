@@ -315,10 +315,9 @@ class SqlTable:
 
     def _disconnect(self) -> None:
         connection, self._connection, self._columns = self._connection, None, ()
-        if connection is not None:
+        for end in () if connection is None else (connection.rollback, connection.close):
             with suppress(self.driver.Error):  # of a connection that is lost
-                connection.rollback()
-            connection.close()
+                end()
 
 
 def _is_of_a_value(error: Exception) -> bool:
