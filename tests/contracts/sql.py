@@ -258,6 +258,11 @@ class SqlContract:
         assert "does not fit the table orders" in str(error)
         assert "secret" not in str(error)
 
+    def test_a_number_that_no_column_takes_is_one_dead_letter(self, database: Database) -> None:
+        lost = order("00005-1", total=str(10**20))
+        [error] = self.refused(database, lost, lambda order: {"total": int(order["total"])})
+        assert "does not fit the table orders" in str(error)
+
     def refused(
         self, database: Database, lost: Image, row: Callable[[Image], Row]
     ) -> Sequence[Exception | None]:

@@ -300,6 +300,7 @@ class SqlTable:
             self.driver.DataError,
             self.driver.IntegrityError,
             self.driver.ProgrammingError,
+            OverflowError,  # of sqlite3: an integer of more than 64 bits
         ) as error:
             if isinstance(error, self.driver.ProgrammingError) and not _is_of_a_value(error):
                 raise
