@@ -243,7 +243,7 @@ def dead_letters(s3_proxy: FaultyProxy) -> Iterator[S3DeadLetters]:
     client = clients.s3(s3_proxy.url)
     bucket = f"failures-{uuid4()}"
     client.create_bucket(Bucket=bucket)
-    yield S3DeadLetters(lambda: client, bucket, "dead-letters/")
+    yield S3DeadLetters(lambda: client, bucket, "dead-letters/search/")
     client.close()
 
 
@@ -270,7 +270,7 @@ def answer_of_s3(status: int, code: str) -> Answer:
 def test_answers_to_a_dead_letter(
     dead_letters: S3DeadLetters, s3_proxy: FaultyProxy, act: Callable[[Exchange], None], text: str
 ) -> None:
-    s3_proxy.once(f"PUT /{dead_letters.bucket}/dead-letters/{quote(DEAD_LETTER.name)}", act)
+    s3_proxy.once(f"PUT /{dead_letters.bucket}/dead-letters/search/{quote(DEAD_LETTER.name)}", act)
     with pytest.raises(RetryableError, match=text):
         dead_letters.write(DEAD_LETTER)
 

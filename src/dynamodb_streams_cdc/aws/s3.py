@@ -77,7 +77,8 @@ class S3DeadLetters:
     Attributes:
         client: returns the client of S3; called for the first dead letter, and most write none.
         bucket: name of the bucket.
-        prefix: of the dead letters' keys, with a slash at its end.
+        prefix: of the dead letters' keys, with a slash at its end. The processor's name follows,
+            unless it ends in that: what two processors gave up is under two keys.
     """
 
     client: Callable[[], "S3Client"]
@@ -86,5 +87,7 @@ class S3DeadLetters:
 
     def write(self, dead_letter: DeadLetter) -> bool:
         """Keep the dead letter; return False if it was there already."""
+        own = f"{dead_letter.processor}/"
+        prefix = self.prefix if f"/{self.prefix}".endswith(f"/{own}") else self.prefix + own
         text = json.dumps(dead_letter.envelope())
-        return put_once(self.client(), self.bucket, self.prefix + dead_letter.name, text)
+        return put_once(self.client(), self.bucket, prefix + dead_letter.name, text)

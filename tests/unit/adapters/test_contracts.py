@@ -175,27 +175,38 @@ class TestS3ImageStore(ImageStoreContract):
         return S3ImageStore(lambda: s3, "large-images")
 
 
+def dead_letter(text: str, processor: str = "search") -> DeadLetter:
+    return DeadLetter(
+        processor=processor,
+        record=record(1, None, order()),
+        change=change(1, None, order()),
+        error=ValueError(text),
+        written_at=7.0,
+        request_id="5f6b",
+        function_arn="arn:aws:lambda:us-east-1:000000000000:function:orders",
+    )
+
+
 def test_dead_letter_is_written_once(s3: Any) -> None:
     """A redelivery gives up the same record: the first dead letter stays, and counts once."""
     s3.create_bucket(Bucket="dead_letters")
     dead_letters = S3DeadLetters(lambda: s3, "dead_letters", "dead-letters/search/")
-    first, second = (
-        DeadLetter(
-            processor="search",
-            record=record(1, None, order()),
-            change=change(1, None, order()),
-            error=ValueError(text),
-            written_at=7.0,
-            request_id="5f6b",
-            function_arn="arn:aws:lambda:us-east-1:000000000000:function:orders",
-        )
-        for text in ("first", "second")
-    )
-    assert dead_letters.write(first)
-    assert not dead_letters.write(second)
+    assert dead_letters.write(dead_letter("first"))
+    assert not dead_letters.write(dead_letter("second"))
     [stored] = s3.list_objects_v2(Bucket="dead_letters")["Contents"]
     body = s3.get_object(Bucket="dead_letters", Key=stored["Key"])["Body"].read()
     assert b"first" in body
+
+
+@pytest.mark.parametrize("prefix", ["", "dead-letters/", "dead-letters/search/", "re-search/"])
+def test_processors_that_share_a_prefix_share_no_dead_letter(s3: Any, prefix: str) -> None:
+    s3.create_bucket(Bucket="dead_letters")
+    dead_letters = S3DeadLetters(lambda: s3, "dead_letters", prefix)
+    for processor in ("search", "mail"):
+        assert dead_letters.write(dead_letter("no", processor))
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="dead_letters")["Contents"]]
+    assert len(keys) == 2
+    assert all(key.startswith(prefix) for key in keys)
 
 
 def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
