@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from dynamodb_streams_cdc import PermanentError
+from dynamodb_streams_cdc import PermanentError, RetryableError
 from dynamodb_streams_cdc.sinks.base import ItemVersion
 from tests.contracts.sql import ITEM, PLACED, SCHEMA, SHIPPED, Database, SqlContract
 from tests.factories import change, deadline, order
@@ -56,6 +56,20 @@ class TestPostgreSql(SqlContract):
         lost = order("00005-1", updated_by=random.Random(1).randbytes(4_000).hex())
         [error] = self.refused(database, lost, lambda order: {"updated_by": order["updated_by"]})
         assert "does not fit the table orders" in str(error)
+
+    def test_a_server_that_only_reads_is_an_outage(self, database: Database) -> None:
+        """After a failover, an old connection reaches the server that wrote before."""
+        only_reads = iter([True, False])
+
+        def connect() -> psycopg.Connection[tuple[Any, ...]]:
+            connection = database.connect()
+            connection.read_only = next(only_reads)
+            return connection  # type: ignore[no-any-return]
+
+        sink = database.sink(connect=connect)
+        with pytest.raises(RetryableError, match="read-only"):
+            sink.apply([change(1, None, PLACED)], deadline())
+        assert sink.apply([change(1, None, PLACED)], deadline()).applied == 1
 
     @pytest.mark.parametrize("total", [True, {"a": 1}])
     def test_a_repair_that_meets_such_a_type_is_permanent(

@@ -60,6 +60,10 @@ the driver itself cannot pass the value on. The others say that the table or a p
 TOO_LONG = "54000"
 """The `sqlstate` of an OperationalError that a value causes: it is too long for an index."""
 
+OF_A_TRANSACTION = "25"
+"""Class of the `sqlstate` of an InternalError that no value causes: after a failover, an old
+connection reaches a server that only reads."""
+
 MOST_VALUES = 30_000
 """In one statement: PostgreSQL takes 65,535, SQLite 32,766
 (https://www.postgresql.org/docs/current/limits.html, https://sqlite.org/limits.html)."""
@@ -296,6 +300,10 @@ class SqlTable:
             if getattr(error, "sqlstate", None) == TOO_LONG:
                 raise self._misfit(error) from error
             raise RetryableError(str(error)) from error
+        except self.driver.InternalError as error:
+            if str(getattr(error, "sqlstate", None)).startswith(OF_A_TRANSACTION):
+                raise RetryableError(str(error)) from error
+            raise
         except (
             self.driver.DataError,
             self.driver.IntegrityError,
