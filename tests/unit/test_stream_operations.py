@@ -11,6 +11,7 @@ from dynamodb_streams_cdc import (
     Aggregation,
     Change,
     ChangeHandlers,
+    ChangeKind,
     ChangeLog,
     Contribution,
     Deadline,
@@ -228,6 +229,24 @@ def test_handlers_hold_later_changes_back_in_a_replay_too() -> None:
         "BlockedByEarlierFailure",
     ]
     assert not seen
+
+
+@pytest.mark.parametrize("outages", [1, 10])
+def test_a_change_held_back_by_one_that_waits_waits_too(outages: int) -> None:
+    handlers, seen = ChangeHandlers(), list[ChangeKind]()
+    left = iter([RetryableError("throttled")] * outages)
+
+    @handlers.on_insert
+    @handlers.on_modify
+    def note(change: Change) -> None:
+        for error in left:
+            raise error
+        seen.append(change.kind)
+
+    records = [record(1, None, PLACED), record(2, PLACED, SHIPPED)]
+    failures = RepairBench(handlers, Table()).replay(*records)["failures"]
+    assert [each["retryable"] for each in failures] == ([] if outages == 1 else [True, True])
+    assert seen == (["INSERT", "MODIFY"] if outages == 1 else [])
 
 
 def test_a_look_changes_nothing() -> None:

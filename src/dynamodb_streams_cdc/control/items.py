@@ -10,6 +10,7 @@ from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
+    BlockedByEarlierFailure,
     DeadlineExceeded,
     MalformedRecord,
     PermanentError,
@@ -219,14 +220,23 @@ def inspect(applier: SinkApplier, reading: ReadRecords) -> InspectResponse:
 
 
 def _applied(applier: SinkApplier, changes: Sequence[Change]) -> Outcome:
-    outcome = applier.apply(changes)
+    outcome = _waiting(applier.apply(changes))
     for attempt in range(RETRIES):
         waiting = [c for c in changes if isinstance(outcome.failures.get(c), RetryableError)]
         if not waiting or not applier.deadline.pause(attempt):
             break
         for change in waiting:
             del outcome.failures[change]
-        outcome += applier.apply(waiting)
+        outcome += _waiting(applier.apply(waiting))
+    return outcome
+
+
+def _waiting(outcome: Outcome) -> Outcome:
+    """Let a change that is held back wait as the change does that holds it back."""
+    held = {c.item_id: error for c, error in outcome.failures.items() if _retryable(error)}
+    for change, error in outcome.failures.items():
+        if isinstance(error, BlockedByEarlierFailure):
+            outcome.failures[change] = held.get(change.item_id, error)
     return outcome
 
 
