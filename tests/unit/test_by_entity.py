@@ -21,7 +21,14 @@ from dynamodb_streams_cdc import (
 )
 from dynamodb_streams_cdc.canary import canary_item, unless_canary
 from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.entities import Entity, Index, Table, exactly, starts_with
+from dynamodb_streams_cdc.entities import (
+    DeclarationError,
+    Entity,
+    Index,
+    Table,
+    exactly,
+    starts_with,
+)
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.testing.memory import (
@@ -114,6 +121,11 @@ def test_each_entity_has_an_index_of_its_own() -> None:
     assert deployed.customers.search() == {}
     assert len(deployed.customers.documents) == 1, "a tombstone, in the customers' index"
     assert len(deployed.orders.documents) == 1
+
+
+def test_a_sink_of_no_entity_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="no entity orders: give sinks to order, customer"):
+        ByEntity(table(), {"orders": Search(MemoryIndex(), document)})
 
 
 def test_nothing_is_held_of_an_item_that_the_sink_does_not_use() -> None:

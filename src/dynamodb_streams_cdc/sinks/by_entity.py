@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dynamodb_streams_cdc.canary import is_canary
 from dynamodb_streams_cdc.change import Image
-from dynamodb_streams_cdc.entities import Table, UnknownItem
+from dynamodb_streams_cdc.entities import DeclarationError, Table, UnknownItem
 from dynamodb_streams_cdc.sinks.base import Sink, Skip
 
 
@@ -18,10 +18,22 @@ class ByEntity:
     Attributes:
         table: declares the entities.
         sinks: one for each entity that has a copy there, by the entity's name.
+
+    Raises:
+        DeclarationError: a name is none of an entity: its items would be skipped.
     """
 
     table: Table
     sinks: Mapping[str, Sink]
+
+    def __post_init__(self) -> None:
+        names = [entity.name for entity in self.table.entities]
+        if strangers := sorted(self.sinks.keys() - {*names}):
+            message = (
+                f"table {self.table.name!r} has no entity {', '.join(strangers)}: give sinks to "
+                f"{', '.join(names)}"
+            )
+            raise DeclarationError(message)
 
     def entity_of(self, keys: Image) -> str | None:
         """Return the name of the entity of the item with these keys; None for none."""
