@@ -128,6 +128,10 @@ class SumsRebuild:
         )
         if not response["rebuildable"]:
             return response
+        if any(sink.ledger != self.ledger for sink in self.sinks):
+            # Its items would be counted in the first one as well.
+            response["refusal"] = "its sinks have several ledgers: give each a function of its own"
+            return response
         response["done"] = step not in WALKS
         try:
             self.generations = self.ledger.generations(self.deadline)
