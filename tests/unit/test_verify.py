@@ -587,7 +587,7 @@ def test_a_slow_function_is_asked_about_fewer_differences(filled: Operated) -> N
     assert (report.verified, report.count) == (True, 20)
 
 
-def test_an_item_that_ends_the_function_leaves_the_others_verified(filled: Operated) -> None:
+def test_an_item_that_kills_leaves_the_others_verified(filled: Operated) -> None:
     for number in range(20):
         lose_the_document(filled, number)
     ask = Operated.invoke
