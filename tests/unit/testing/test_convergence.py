@@ -264,6 +264,22 @@ def emitted(table: Any) -> list[Any]:
     return list(emitter._handlers.prefix_search("before-call"))
 
 
+def test_a_function_alters_no_item_that_it_reads() -> None:
+    """DynamoDB answers each read with an item of its own."""
+
+    def make(trial: Trial) -> Any:
+        copy: Rows = {}
+
+        def handler(event: Any, context: Any) -> None:
+            for record in event["Records"]:
+                item = trial.source_table.read(record["dynamodb"]["Keys"]) or {"amount": None}
+                copy[key_of(record)] = item.pop("amount")
+
+        return handler, lambda: {key: amount for key, amount in copy.items() if amount}
+
+    check_convergence(make, wanted=amounts, schedules=5)
+
+
 def test_dead_letters_of_the_function_are_redriven() -> None:
     class NoneGood(Exception):
         pass
