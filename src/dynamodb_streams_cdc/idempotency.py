@@ -47,7 +47,8 @@ class Once:
 
     Attributes:
         store: store of the markers.
-        effect: the effect's name; two effects of one change have markers of their own.
+        effect: the effect's name. Each effect of a change takes a `Once` and a name of its own: of
+            two mails about a change by one `Once`, the second is taken for the first, and not sent.
         keep_seconds: how long markers are kept.
     """
 
