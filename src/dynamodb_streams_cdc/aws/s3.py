@@ -20,7 +20,7 @@ class S3ImageStore:
     """`ImageStore` in a bucket of its own, which refuses to overwrite.
 
     Attributes:
-        client: returns the client of S3; called for the first large image, and most logs have none.
+        client: returns the client of S3; called for each large image, and most logs have none.
         bucket: name of the bucket.
     """
 
@@ -75,7 +75,7 @@ class S3DeadLetters:
     """`DeadLetterWriter` under a prefix of a bucket.
 
     Attributes:
-        client: returns the client of S3; called for the first dead letter, and most write none.
+        client: returns the client of S3; called for each dead letter, and most write none.
         bucket: name of the bucket.
         prefix: of the dead letters' keys, with a slash at its end. The processor's name follows,
             unless it ends in that: what two processors gave up is under two keys.

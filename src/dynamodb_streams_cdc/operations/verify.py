@@ -246,7 +246,7 @@ class Verify:
             answer = self._ask(name, [{"Keys": keys} for keys in items])
             if answer is None or not self._is_comparable(name, answer):
                 continue
-            self.report.read[name] = len(items)
+            self.report.read[name] = len(items) - len(answer.get("lost", ()))
             self._keep_differences(name, answer["differences"])
         self._complain_if_nothing_is_compared()
         self._look_again()

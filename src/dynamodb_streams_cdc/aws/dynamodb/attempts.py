@@ -20,7 +20,7 @@ class DynamoDbAttempts:
     and nothing else.
 
     Attributes:
-        client: returns the client of DynamoDB; called for the first suspect.
+        client: returns the client of DynamoDB; called for each suspect.
         table: the idempotency table.
     """
 

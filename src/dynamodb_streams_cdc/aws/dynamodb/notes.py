@@ -18,7 +18,7 @@ class DynamoDbNotes:
     """`OperatorNotes` in one item of a table with partition key `id`: an attribute for each note.
 
     Attributes:
-        client: returns the client of DynamoDB; called for the first operator.
+        client: returns the client of DynamoDB; called for each operator.
         table: the idempotency table.
     """
 

@@ -22,7 +22,7 @@ class DynamoDbSourceTable:
     """`WholeTable`.
 
     Attributes:
-        client: returns the client of DynamoDB; called for the first repair, and most do none.
+        client: returns the client of DynamoDB; called for each repair, and most do none.
         table: its physical name.
     """
 
