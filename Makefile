@@ -188,7 +188,7 @@ lint: $(READY) ## Check style, types, and the lock files against pyproject.toml
 	python tools/locks.py --check
 
 .PHONY: lint-templates
-lint-templates: $(READY) ## Check the template that people copy with cfn-lint; `make synth` checks the app's with cdk-nag
+lint-templates: $(READY) ## Check the template that people copy with cfn-lint; `make synth` checks the app's with cdk-nag and CloudFormation's rules
 	@cfn-lint --ignore-checks W3002 -- $(BEHIND)/template.yaml  # W3002: needs `aws cloudformation package`
 
 .PHONY: bench

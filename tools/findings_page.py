@@ -10,13 +10,14 @@ HEAD = """\
 
 # Accepted findings
 
-Two tools read the synthesised templates. Each finding that the project accepts is a row of this
+Three tools read the synthesised templates. Each finding that the project accepts is a row of this
 table, with its reason; every other finding fails `make test` or `cdk synth`.
 
 | tool | rules | templates | run by |
 | --- | --- | --- | --- |
 | cdk-nag | AwsSolutions | every environment | `cdk synth`, `make test` |
 | cdk-nag | NIST 800-53 r5 | production | `cdk synth`, `make test` |
+| cloudformation-validate | all errors | every environment | `cdk synth` (none) |
 | cfn-lint | all errors, in seven Regions | every environment | `make test SCHEDULES=all` (none) |
 
 A construct is named by its path without `cdc-ENVIRONMENT-`; `%` stands for one name in it. Square

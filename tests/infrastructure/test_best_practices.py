@@ -194,7 +194,7 @@ def test_nag_would_find_something(tmp_path: Path, environment: str, rule: str) -
         app.synth()
 
 
-def test_synth_fails_on_a_property_that_cloudformation_would_refuse(tmp_path: Path) -> None:
+def test_synth_fails_on_an_invalid_property(tmp_path: Path) -> None:
     app = App(context=CONTEXT, outdir=str(tmp_path))
     queue = sqs.CfnQueue(Stack(app, "Stack"), "Queue")
     queue.add_property_override("DelaySeconds", 1_000)
