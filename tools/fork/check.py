@@ -14,6 +14,7 @@ The exit status is 0 only if all are green. `--keep` leaves the folders, and say
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     if set(arguments) - {"--keep"}:
         print(__doc__)
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the folders would be left
     parent = Path(tempfile.mkdtemp(prefix="cdc-fork-"))
     folder, second = parent / "climate", parent / "two-tables"
     try:
