@@ -56,7 +56,7 @@ def contributions(order: Image) -> Contribution:
 
 def count_with_ledger(lab: Lab) -> Revenue:
     """Let the library keep the sums: `contributions` is the only code to write."""
-    ledger = MemoryLedger()  # on AWS: aws.ledger.DynamoDbLedger
+    ledger = MemoryLedger()  # on AWS: aws.dynamodb.ledger.DynamoDbLedger
     sums = Aggregation(lab.faulty(ledger), contributions)
     lab.function(Processor("sums", ORDERS, sums, MemoryDeadLetters(), clock=lab.clock))
     return lambda: ledger.total(MONTH).get("revenue", Decimal(0))
