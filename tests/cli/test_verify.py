@@ -199,6 +199,7 @@ def test_a_sink_that_cannot_be_compared_is_named(cloud: Cloud, words: tuple[str,
     alone = cloud.run("verify", "--settle", "0", *ALONE, *words)
     assert (alone.exit_code, alone.stdout) == (1, "")
     assert "search cannot be compared with the table" in alone.stderr
+    assert verified(cloud, *words)["not_compared"] == ["search"], "its job is in no one's way"
 
 
 @pytest.mark.parametrize("words", [(), KEYS])

@@ -285,6 +285,7 @@ class Verify:
         if answer["comparable"]:
             return True
         if self.named:
+            self.job.finish()  # no run of it can end, and the next one may name other processors
             message = f"{processor} cannot be compared with the table: {NOT_COMPARABLE}."
             raise OperationError(message)
         self.report.not_compared.append(processor)
