@@ -43,6 +43,7 @@ def test_one_item_by_its_keys(cloud: Cloud, asked: Asked) -> None:
     done = cloud.run("repair", *ITEM)
     assert done.exit_code == 0, done.output
     assert "1 item compared; copies repaired: 1 of search." in done.output
+    assert "audit was not repaired: its sink keeps no copies that" in done.output
     assert [processor for processor, _ in asked] == ["audit", "search"]
     event = asked[-1][1]
     assert event["operation"] == "repair"
@@ -57,6 +58,7 @@ def test_every_item_a_hundred_at_a_time(cloud: Cloud, asked: Asked) -> None:
         "gone": {"search": 0},
         "failures": [],
         "problems": [],
+        "not_repairable": ["audit"],
         "interrupted": False,
         "failed": False,
         "complete": True,

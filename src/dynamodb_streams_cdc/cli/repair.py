@@ -31,7 +31,12 @@ from dynamodb_streams_cdc.cli.output import (
 )
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
-from dynamodb_streams_cdc.operations.repair import Repair, RepairReport, RepairSource
+from dynamodb_streams_cdc.operations.repair import (
+    NOT_REPAIRABLE,
+    Repair,
+    RepairReport,
+    RepairSource,
+)
 from dynamodb_streams_cdc.operations.repair_differences import (
     DifferencesReport,
     RepairDifferences,
@@ -150,6 +155,8 @@ def _print(report: RepairReport) -> None:
         f"{counted(report.items, 'item')} compared; copies repaired: "
         f"{', '.join(repaired) or 'none'}."
     )
+    for name in report.not_repairable:
+        console.print(*cells(f"{name} was not repaired: {NOT_REPAIRABLE}."))
     if gone := max(report.gone.values(), default=0):
         console.print(
             f"Not in the table: {counted(gone, 'item')}; no copy shows them, and tombstones have "

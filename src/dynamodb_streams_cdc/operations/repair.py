@@ -31,6 +31,11 @@ from dynamodb_streams_cdc.operations.stack import Deployment
 AT_ONCE = 100
 """Items of one invocation; a function repairs them well within its minute."""
 
+NOT_REPAIRABLE = (
+    "its sink keeps no copies that a repair from the table can fix; cdc redrive applies its dead "
+    "letters"
+)
+
 
 @dataclass(frozen=True)
 class RepairFailure:
@@ -59,6 +64,7 @@ class RepairReport(Report):
         repaired: copies that differed from the table, by processor.
         gone: items that are not in the table, by processor; no copy shows them.
         problems: sentences on why the work ended early for a processor.
+        not_repairable: processors whose sink keeps no copies that a repair can fix.
     """
 
     items: int = 0
@@ -66,6 +72,7 @@ class RepairReport(Report):
     gone: dict[str, int] = field(default_factory=dict)
     failures: list[RepairFailure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    not_repairable: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -154,6 +161,7 @@ class Repair:
                 if not result.repairable:
                     self._refuse(processor)
                     able.remove(processor)
+                    report.not_repairable.append(processor)
                     continue
                 report.repaired[processor] = report.repaired.get(processor, 0) + result.repaired
                 report.gone[processor] = report.gone.get(processor, 0) + result.gone
@@ -199,10 +207,7 @@ class Repair:
 
     def _refuse(self, processor: str) -> None:
         if self.named:
-            message = (
-                f"{processor} keeps no copies that a repair from the table can fix: redrive its "
-                "dead letters to fill the gaps of its log (cdc redrive)."
-            )
+            message = f"{processor} was not repaired: {NOT_REPAIRABLE}."
             raise OperationError(message)
 
 
