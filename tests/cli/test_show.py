@@ -151,6 +151,13 @@ class TestTheLog:
         assert result.exit_code == 1
         assert "may not do dynamodb:GetItem on table change-log-3c4d" in result.stderr
 
+    def test_tells_nothing_of_another_sink(self, lost: Cloud) -> None:
+        for each in lost.manifest["processors"]:
+            each["sink"] = "board"
+        text = lost.run("dead-letters", "show", BATCH).stdout
+        assert "The state of the sink is not known: its function cannot read it." in text
+        assert "The change log holds" not in text
+
     def test_is_not_needed(self, lost: Cloud) -> None:
         del lost.manifest["tables"]["change_log"]
         text = lost.run("dead-letters", "show", BATCH).stdout

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.control.items import HeldState
 from dynamodb_streams_cdc.deserializer import deserialize_item
+from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.operations.aws.access import permitted
 from dynamodb_streams_cdc.operations.dead_letter_store import (
     ReadableDeadLetter,
@@ -56,15 +57,16 @@ def inspect_dead_letter(deployment: Deployment, name: str) -> Inspection:
         return Inspection(dead_letter, (), f"The state of the sink is not known: {error}")
     if not any(each.get("state_unknown") for each in held):
         return Inspection(dead_letter, held, "")
+    sinks = {each.name: each.sink for each in deployment.manifest.processors}
     log = deployment.manifest.tables.get("change_log")
-    if log is None:
+    if log is None or sinks.get(dead_letter.processor) != AUDIT:
         problem = "The state of the sink is not known: its function cannot read it."
         return Inspection(dead_letter, (), problem)
     return Inspection(dead_letter, [_from_log(deployment, log, each) for each in held], "")
 
 
 def _from_log(deployment: Deployment, log: str, held: HeldState) -> HeldState:
-    """Return the state from the change log, for a sink that its function cannot read."""
+    """Return the state from the change log, which the function that writes it cannot read."""
     item, version = held.get("item"), held.get("offered")
     if not (item and version):
         return held
