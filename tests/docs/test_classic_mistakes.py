@@ -122,8 +122,7 @@ def give_points(points: Points, event: Event, context: LambdaContext) -> None:
         points.give(order["customer"], int(order["total"]))
 
 
-def give_points_once(points: Points, event: Event, context: LambdaContext) -> None:
-    once = Once(points, "points")
+def give_points_once(once: Once, points: Points, event: Event, context: LambdaContext) -> None:
     for change in changes(event):
         order = change.new_image or {}
         give = partial(points.give, order["customer"], int(order["total"]))
@@ -148,7 +147,8 @@ def test_without_a_marker_points_are_given_twice(stream_lab: LabFactory) -> None
 def test_with_a_marker_points_are_given_once(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     points = Points()
-    lab.function(partial(give_points_once, lab.faulty(points)))
+    port = lab.faulty(points)
+    lab.function(partial(give_points_once, Once(port, "points"), port))
     one_order_delivered_twice(lab)
 
     assert points.points == {"ann": 30}

@@ -221,15 +221,13 @@ class Bank(MemoryIdempotencyStore):
         return done
 
 
-def charge_once(bank: Bank, event: Event, context: LambdaContext) -> None:
-    once = Once(bank, "charge")
+def charge_once(once: Once, bank: Bank, event: Event, context: LambdaContext) -> None:
     for record in event["Records"]:
         change = Change.from_record(record, ORDERS)
         once.run(change, partial(bank.charge, change.keys["id"]))
 
 
-def charge_in_transaction(bank: Bank, event: Event, context: LambdaContext) -> None:
-    once = Once(bank, "charge")
+def charge_in_transaction(once: Once, event: Event, context: LambdaContext) -> None:
     for record in event["Records"]:
         change = Change.from_record(record, ORDERS)
         once.transact(change, [{"charge": change.keys["id"]}])
@@ -246,7 +244,8 @@ def mark_then_charge(bank: Bank, event: Event, context: LambdaContext) -> None:
 def test_a_redelivery_is_skipped(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     bank = Bank()
-    lab.function(partial(charge_once, lab.faulty(bank)))
+    port = lab.faulty(bank)
+    lab.function(partial(charge_once, Once(port, "charge"), port))
 
     lab.redeliver()
     lab.put({"id": "1001"})
@@ -270,7 +269,8 @@ def test_a_marker_before_the_effect_loses_it(stream_lab: LabFactory) -> None:
 def test_a_marker_after_the_effect_repeats_it(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     bank = Bank()
-    lab.function(partial(charge_once, lab.faulty(bank)))
+    port = lab.faulty(bank)
+    lab.function(partial(charge_once, Once(port, "charge"), port))
 
     lab.crash_before("mark")
     lab.put({"id": "1001"})
@@ -282,7 +282,7 @@ def test_a_marker_after_the_effect_repeats_it(stream_lab: LabFactory) -> None:
 def test_a_marker_in_the_transaction_runs_it_once(stream_lab: LabFactory) -> None:
     lab = stream_lab()
     bank = Bank()
-    lab.function(partial(charge_in_transaction, lab.faulty(bank)))
+    lab.function(partial(charge_in_transaction, Once(lab.faulty(bank), "charge")))
 
     lab.crash_before("mark_with")
     lab.crash_after("mark_with")
