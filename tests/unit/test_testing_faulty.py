@@ -10,7 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
+from dynamodb_streams_cdc import Deadline
 from dynamodb_streams_cdc.testing import Lab, LabFactory, ProcessKilled, UnusedFault
+from dynamodb_streams_cdc.testing.memory import MemoryIndex
 from tests.unit.labs import deliver, keys, succeed
 
 pytest_plugins = ["dynamodb_streams_cdc.testing.fixtures"]
@@ -279,6 +281,14 @@ def test_functions_and_what_iterators_yield_are_requests(stream_lab: LabFactory)
     assert port.done == ["page 1"]
     assert callable(send)
     assert not callable(lab.faulty(Rows()))
+
+
+def test_the_timeline_names_a_deadline_without_its_parts(stream_lab: LabFactory) -> None:
+    lab = stream_lab()
+    index = lab.faulty(MemoryIndex())
+    lab.function(lambda event, context: index.pair(Deadline(lab.clock)))
+    deliver(lab, "1")
+    assert "    pair(deadline)" in str(lab.timeline)
 
 
 class Rows:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, TypeAlias
 
+from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.esm import LossReason, Result
 from dynamodb_streams_cdc.esm.batch import Record
 
@@ -251,6 +252,8 @@ def shown(value: object) -> str:
             return f"{{{_begun(text)}}}"
         case FunctionType():
             return value.__name__
+        case Deadline():
+            return "deadline"
         case _:
             return _begun(str(value))
 
