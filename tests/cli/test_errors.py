@@ -191,7 +191,7 @@ def test_a_file_without_a_manifest_is_refused(
     of_file = [*command, "--manifest", str(file)]
     assert f"--manifest: {file} cannot be read" in fails(cloud, of_file, status=2)
     file.write_text("{}")
-    assert f"The file {file} cannot be read ('schema')" in fails(cloud, of_file)
+    assert f"The file {file} cannot be read (it has no 'schema'): correct" in fails(cloud, of_file)
     both = [*of_file, "--stack", "mine"]
     assert f"--stack mine and --manifest {file}" in fails(cloud, both, status=2)
 

@@ -160,9 +160,10 @@ class Manifest:
                 }
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
+            problem = f"it has no {error}" if isinstance(error, KeyError) else error
             message = (
-                f"{where} cannot be read ({error}): use the version of cdc that the stack was "
-                "deployed with."
+                f"{where} cannot be read ({problem}): correct it, or use the version of cdc that "
+                "the stack was deployed with."
             )
             raise OperationError(message) from error
 
