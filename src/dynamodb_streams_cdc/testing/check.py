@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.lambda_types import LambdaContext
 from dynamodb_streams_cdc.processor import Processor
 from dynamodb_streams_cdc.testing.differences import differences
 from dynamodb_streams_cdc.testing.hints import Invocation, Story
+from dynamodb_streams_cdc.testing.simulation.delivery import Delivery
 from dynamodb_streams_cdc.testing.simulation.faults import FaultInjector
 from dynamodb_streams_cdc.testing.simulation.pipeline import Consumer
 from dynamodb_streams_cdc.testing.simulation.poller import Event, Handler
@@ -88,6 +89,7 @@ class Check:
     report: Report = field(default_factory=Report)
     implied: set[str] = field(default_factory=set)
     succeeded: bool = False
+    error: Exception | None = None
     ports: set[bool] = field(default_factory=set)
 
     def run(
@@ -113,7 +115,9 @@ class Check:
             lost, left = result.lost, result.problems[len(run.problems) :]
             problems = (*run.problems, *left)
             self._count(result.writes, result.deliveries, result.dead_letters, result.struck)
-            self.succeeded = self.succeeded or _succeeded(simulation)
+            for delivery in _deliveries(simulation):
+                self.succeeded = self.succeeded or delivery.result is Result.SUCCESS
+                self.error = delivery.error if isinstance(delivery.error, Exception) else self.error
             self.ports |= run.ports()
         finally:
             run.close()
@@ -194,9 +198,10 @@ class Check:
             message = "no schedule invoked the function: the filters of the mapping let nothing by"
             raise ValueError(message)
         if not self.succeeded:
+            cause = "returns" if self.error is None else f"raises: {self.error!r:.200}"
             message = (
                 "no invocation succeeded, although the copy is right: AWS retries every record "
-                "until it gives it up. Correct what the function raises or returns"
+                f"until it gives it up. Correct what the function {cause}"
             )
             raise ValueError(message)
         if self.compare is None and len(self.implied) == 1 and self.report.schedules > 1:
@@ -235,15 +240,11 @@ def _pointed_to(simulation: Simulation) -> int:
     return sum(len(each.records) for each in dead_letters if each.key is None)
 
 
-def _succeeded(simulation: Simulation) -> bool:
-    """Whether an invocation by the mapping succeeded."""
-    deliveries = (
-        delivery
-        for actor in simulation.actors
-        for poller in actor.pollers
-        for delivery in poller.deliveries
-    )
-    return any(each.result is Result.SUCCESS for each in deliveries)
+def _deliveries(simulation: Simulation) -> Iterator[Delivery]:
+    """Yield the invocations by the mapping."""
+    for actor in simulation.actors:
+        for poller in actor.pollers:
+            yield from poller.deliveries
 
 
 def _functions(made: Any) -> Made:

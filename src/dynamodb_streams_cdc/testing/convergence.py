@@ -166,6 +166,9 @@ def check_convergence(
         timeout=timeout,
         **({} if poison is None else {"poisoned": poison}),
     )
+    if unknown := [kind for kind in faults if kind not in tuple(FaultKind)]:
+        message = f"faults: no {', '.join(unknown)}; there are {', '.join(FAULTS)}"
+        raise ValueError(message)
     kinds = {FaultKind(kind) for kind in faults}
     check = Check(make, wanted or Items.by_key, compare, scene, kinds)
     check.complain_unless_fresh()

@@ -530,7 +530,11 @@ def test_an_ignored_delete_is_told(ignored: Callable[[Any], bool], hint: str) ->
     [
         ({"BatchSiez": 3}, TypeError, "no setting BatchSiez; there are BatchSize"),
         ({"schedules": 0}, ValueError, "schedules must be 1 or more, got 0"),
-        ({"faults": ["bad luck"]}, ValueError, "'bad luck' is not a valid FaultKind"),
+        (
+            {"faults": ["bad luck"]},
+            ValueError,
+            "faults: no bad luck; there are duplicate delivery, ",
+        ),
         ({"compare": lambda copy, items: []}, ValueError, "give wanted or compare, not both"),
         ({"keys": ["pk"]}, ValueError, r"item\(0, ...\) has no key pk: name the keys"),
         (
@@ -594,8 +598,16 @@ def test_a_function_that_never_succeeds_is_refused() -> None:
         return handle, read
 
     options: Any = {"wanted": every_key, "faults": (), "schedules": 5, **REPORTING}
-    with pytest.raises(ValueError, match="no invocation succeeded, although the copy is right"):
+    with pytest.raises(ValueError, match=r"no invocation succeeded, .* function returns$"):
         check_convergence(make, **options)
+
+
+def test_the_error_of_a_function_that_never_succeeds_is_told() -> None:
+    def make(trial: Trial) -> Any:
+        return lambda event: None, dict
+
+    with pytest.raises(ValueError, match=r"Correct what the function raises: TypeError\("):
+        check_convergence(make, wanted=lambda items: {}, schedules=1)
 
 
 def test_a_port_that_is_never_called_is_refused() -> None:
