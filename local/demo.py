@@ -224,9 +224,10 @@ def _compare(
     show.lags(console, slow.lags, fast.lags, fast.how)
     show.numbers(console, fast.written, fast.seconds, expected)
     show.sums(console, (row for copies in pipeline.tables for row in copies.aggregates()))
-    show.not_compared(console, [copies.table for copies in pipeline.tables], expected)
+    tables = [copies.table for copies in pipeline.tables]
+    show.not_compared(console, tables, expected)
     show.where_to_look(console)
-    return show.verdict(console, found)
+    return show.verdict(console, found, tables)
 
 
 def _hold(console: DemoConsole, pipeline: Pipeline) -> None:

@@ -269,6 +269,13 @@ def test_the_verdict_is_the_last_line(console: DemoConsole) -> None:
     assert printed(console).splitlines()[-1] == "every sink equals the table"
 
 
+def test_the_verdict_leaves_out_a_sink_without_a_check(console: DemoConsole) -> None:
+    table = Table("hotel", {"id": "S"}, (Entity("room", sinks={"board": dict}),))
+    assert report.verdict(console, Comparison(1, sinks()), [table])
+    last = printed(console).splitlines()[-1]
+    assert last == "every sink but board, which was not compared, equals the table"
+
+
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
