@@ -130,7 +130,7 @@ def measure_poison_latency(
     made = list(trace.calls.values())[earlier:]
     found: list[SinkLatency] = []
     batches: list[tuple[set[str], set[str]]] = []
-    for sink in poison.refusing:
+    for sink in poison.compared:
         bad = poison.refused_by(sink)
         delivered = [
             items_of(call, copies)

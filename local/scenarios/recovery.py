@@ -160,7 +160,7 @@ class Recovery:
             self._fail(f"before the fix, {problem}")
         if not self.problems:
             self._console.line(
-                f"Missing in {' and '.join(self._poison.refusing)}: exactly the"
+                f"Missing in {' and '.join(self._poison.compared)}: exactly the"
                 f" {len(self._poison.items):,} poison items; counts of documents are as much"
                 " lower. Nothing else differs.",
                 "green",
@@ -304,7 +304,7 @@ def unexpected(found: Comparison, poison: Poison) -> list[str]:
                 missing.setdefault(sink.sink, set()).add(each.item)
             elif not _is_lower_count(each, poison):
                 problems.append(f"{sink.sink}: {each}")
-    for name in poison.refusing:
+    for name in poison.compared:
         there = poison.refused_by(name) - missing.get(name, set())
         problems += [f"{name}: {item} is there" for item in sorted(there)]
     return problems

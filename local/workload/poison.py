@@ -26,6 +26,7 @@ from dynamodb_streams_cdc.operations.endpoint import problem_of
 from dynamodb_streams_cdc.testing.stories import StoriesError
 from local.deployed.deployment import session
 from local.items import item_of, keys_of
+from local.verify import CHECKS
 from local.workload.stories import WHERE, ItemPoison, read_stories
 from local.workload.traffic import update_of
 
@@ -89,6 +90,11 @@ class Poison:
     def refusing(self) -> list[str]:
         """The sinks that cannot apply the poison, by name."""
         return sorted({sink for _, poison in self._poison() for sink in poison.refused_by})
+
+    @property
+    def compared(self) -> list[str]:
+        """Those of them whose copies the demo reads: a further sink may have no check."""
+        return [sink for sink in self.refusing if sink in CHECKS]
 
 
 def too_few(able: int, stories: int, poisonous: int) -> str:

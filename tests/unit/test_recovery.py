@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 POISON = {"orders/S=1/S=1", "orders/S=2/S=2"}
 
 
-def poison() -> Poison:
-    made, refused = Poison(1), frozenset({"aggregation", "search"})
+def poison(*further: Sink) -> Poison:
+    made, refused = Poison(1), frozenset({"aggregation", "search", *further})
     [table] = TABLES
     for item in POISON:
         wrong = ItemPoison("a defect", {}, {}, refused)
@@ -45,13 +45,19 @@ def due() -> dict[Sink, list[Difference]]:
     }
 
 
-def problems(found: dict[Sink, list[Difference]]) -> list[str]:
+def problems(found: dict[Sink, list[Difference]], *further: Sink) -> list[str]:
     sinks = tuple(SinkComparison(sink, 8, "", tuple(each)) for sink, each in found.items())
-    return unexpected(Comparison(10, sinks), poison())
+    return unexpected(Comparison(10, sinks), poison(*further))
 
 
 def test_poison_missing_in_aggregation_and_search_is_expected() -> None:
     assert problems(due()) == []
+
+
+def test_poison_of_a_sink_without_a_check_is_not_looked_for() -> None:
+    assert problems(due(), "board") == []
+    assert poison("board").compared == ["aggregation", "search"]
+    assert poison("board").refusing == ["aggregation", "board", "search"]
 
 
 @pytest.mark.parametrize("sink", ["aggregation", "search"])
