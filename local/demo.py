@@ -196,7 +196,8 @@ def _stories(options: Options) -> Iterator[ItemStory]:
 def _words(options: Options) -> list[str]:
     """Return the options of the command that corrects poison, where they are not its defaults."""
     seed = ["--seed", str(options.seed)] if options.seed != Options().seed else []
-    return [*seed, *(["--data", str(options.data)] if options.data else [])]
+    limit = ["--limit", str(options.limit)] if options.limit else []
+    return [*seed, *(["--data", str(options.data)] if options.data else []), *limit]
 
 
 def _fault_injection(

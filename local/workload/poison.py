@@ -186,12 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint-url", required=True, type=_endpoint, help="URL of the emulator")
     parser.add_argument("--seed", type=int, default=1, help="of the stories")
     parser.add_argument("--data", type=Path, help="file that the stories were made from")
+    parser.add_argument("--limit", type=int, help="stories to read; they may have no end")
     options = parser.parse_args(arguments)
     [table] = [table for table in TABLES if table.name == options.source_table]
     try:
         with closing(session(options.endpoint_url).client("dynamodb")) as client:
             told = read_stories([table], stories, options.seed, options.data)
-            done = correct(client, options.table, table, told)
+            done = correct(client, options.table, table, islice(told, options.limit))
     except (BotoCoreError, ClientError, StoriesError) as error:
         print(f"Cannot correct {options.table}: {error}", file=sys.stderr)
         return 1

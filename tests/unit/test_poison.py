@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from dynamodb_streams_cdc import deserialize_item, serialize_item
 from dynamodb_streams_cdc.testing.stories import StoriesError
 from lambdas.example_domain import TABLES
+from local.demo import Options, _words
+from local.workload import poison as module
 from local.workload.poison import Poison, correct, main
 from local.workload.traffic import steps_of
 from tests.example_domain.told import told, told_orders
@@ -201,3 +203,22 @@ def test_a_malformed_endpoint_is_refused_with_a_sentence(
     said = capsys.readouterr().err
     assert "--endpoint-url: " in said
     assert "secret" not in said
+
+
+def test_a_correction_reads_no_more_stories_than_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stories of a fork may have no end."""
+    from lambdas.domain import TABLES as declared
+
+    def told(*_: Any) -> Iterator[str]:
+        yield from ("first", "second")
+        pytest.fail("a third story was read")
+
+    def read_all(*arguments: Any) -> Correction:
+        assert list(arguments[-1]) == ["first", "second"]
+        return module.Correction()
+
+    monkeypatch.setattr(module, "read_stories", told)
+    monkeypatch.setattr(module, "correct", read_all)
+    where = ["--table", "t", "--endpoint-url", "http://127.0.0.1:1"]
+    words = ["correct", "--source-table", declared[0].name, *where]
+    assert main([*words, *_words(Options(limit=2))]) == 0
