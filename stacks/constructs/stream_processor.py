@@ -17,9 +17,8 @@ from stacks.environments import Environment
 from stacks.errors import SynthError
 from stacks.settings.processors import ProcessorSettings
 
-# From as many failing items on, and above this share of the recent ones, a shard waits instead of
-# making dead letters; a share of 1 turns the breaker off (docs/decisions, 17).
-BREAKER_SHARE = 0.5
+# From as many failing items on, and above the setting's share of the recent ones, a shard waits
+# instead of making dead letters (docs/decisions, 17).
 BREAKER_ITEMS = 5
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 LONGEST_DESCRIPTION = 256
@@ -75,7 +74,7 @@ class StreamProcessor(Construct):
                 "PROCESSOR": name,
                 "DEAD_LETTER_BUCKET": self.dead_letters.bucket.bucket_name,
                 "DEAD_LETTER_PREFIX": self.dead_letters.prefix,
-                "BREAKER_SHARE": str(BREAKER_SHARE),
+                "BREAKER_SHARE": str(own.breaker_share),
                 "BREAKER_ITEMS": str(BREAKER_ITEMS),
                 **settings,
             },
@@ -111,7 +110,7 @@ class StreamProcessor(Construct):
             report_batch_item_failures=True,
             bisect_batch_on_error=True,
             retry_attempts=-1,
-            max_record_age=Duration.hours(20),
+            max_record_age=Duration.hours(own.max_record_age_hours),
             on_failure=GivenUpBatches(self.dead_letters.on_failure),
             metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
         )

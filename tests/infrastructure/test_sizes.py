@@ -6,7 +6,13 @@ import pytest
 
 from stacks.environments import SettingsError, load
 from tests.infrastructure.conftest import Synthesise
-from tests.infrastructure.templates import Assembly, of_type, only, processors
+from tests.infrastructure.templates import (
+    Assembly,
+    environment_of,
+    of_type,
+    only,
+    processors,
+)
 from tools.example_context import CONTEXT
 
 
@@ -32,6 +38,8 @@ def sized(synthesise: Synthesise) -> Assembly:
             "batching_window_seconds.audit": "0",
             "parallelization_factor.aggregation": "5",
             "reserved_concurrency.search": "7",
+            "max_record_age_hours.search": "24",
+            "breaker_share.search": "1",
         },
     )
 
@@ -69,6 +77,21 @@ def test_a_processor_may_have_settings_of_its_own(sized: Assembly) -> None:
     names = ("BatchSize", "MaximumBatchingWindowInSeconds", "ParallelizationFactor")
     found = {each: tuple(mapping(sized, each)[name] for name in names) for each in memory}
     assert found == {"aggregation": (200, 3, 5), "audit": (50, 0, 2), "search": (200, 3, 2)}
+
+
+def test_a_processor_has_an_age_and_a_breaker_of_its_own(sized: Assembly) -> None:
+    found = {
+        name: (
+            mapping(sized, name)["MaximumRecordAgeInSeconds"],
+            environment_of(each)["BREAKER_SHARE"],
+        )
+        for name, each in processors(sized.pipeline).items()
+    }
+    assert found == {
+        "aggregation": (72_000, "0.5"),
+        "audit": (72_000, "0.5"),
+        "search": (86_400, "1.0"),
+    }
 
 
 def test_no_concurrency_is_reserved_without_the_setting(sandbox: Assembly) -> None:
