@@ -142,6 +142,7 @@ class Schedule:
             to the next.
         seed: that made it, if one did.
         existing: number of items that were in the table before its stream was on.
+        longest_backoff: most seconds between two retries of a batch. Lambda's is not documented.
         later: what happens once all is quiet, before the poisoned items are fixed, the dead
             letters redriven until none is left, and the copies compared.
     """
@@ -155,6 +156,7 @@ class Schedule:
     bisect: bool = True
     first_sequence_number: int = FIRST_SEQUENCE_NUMBER
     seed: int | None = None
+    longest_backoff: float = 900.0
     later: tuple[Later, ...] = ()
     existing: int = 0
 
@@ -182,6 +184,9 @@ UNASKED = tuple(kind for kind in FaultKind if kind not in BY_OPERATORS)
 
 DEAD_LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, FaultKind.REPAIR)
 """What schedules of dead letters have more of."""
+
+LONGEST_BACKOFFS = (900.0, 3600.0, 7200.0, 7200.0)
+"""At 900 seconds most invocations of all schedules were retries within an outage of 30 hours."""
 
 WAITS = (60.0, 3 * HOUR, 8 * 24 * HOUR, 40 * 24 * HOUR)
 """Some outlive every record of a stream, some every tombstone that a purge meets."""
@@ -320,4 +325,5 @@ def generate(seed: int) -> Schedule:
         bisect=rng.random() < 0.7,
         first_sequence_number=rng.choice(FIRST_SEQUENCE_NUMBERS),
         seed=seed,
+        longest_backoff=rng.choice(LONGEST_BACKOFFS),
     )

@@ -49,10 +49,11 @@ def _simpler(schedule: Schedule) -> Iterator[Schedule]:
         yield replace(schedule, faults=faults[:index] + faults[index + 1 :])
     for index in range(len(schedule.later)):
         yield replace(schedule, later=schedule.later[:index] + schedule.later[index + 1 :])
-    plain = replace(schedule, partitions=1, lanes=1, window=0, bisect=False)
+    usual = Schedule.longest_backoff
+    plain = replace(schedule, partitions=1, lanes=1, window=0, bisect=False, longest_backoff=usual)
     if plain != schedule:
         yield plain
-    for name in ("partitions", "lanes", "window", "bisect"):
+    for name in ("partitions", "lanes", "window", "bisect", "longest_backoff"):
         value = getattr(plain, name)
         if value != getattr(schedule, name):
             yield replace(schedule, **{name: value})

@@ -59,9 +59,6 @@ LONGEST_RUN_SECONDS = 10 * 24 * HOUR
 ATTEMPTS = 40
 """Requests of one backfill; a table has six items at most."""
 
-LONGEST_BACKOFF_SECONDS = 900.0
-"""Between two retries of a batch: so that an outage of a day costs some hundred invocations."""
-
 
 @dataclass(frozen=True)
 class Result:
@@ -277,7 +274,7 @@ class Simulation:
             actor.faults,
             _mapping(self.schedule, actor.consumer.name, self.scene.settings),
             actor.note,
-            POLICIES,
+            _policies(self.schedule.longest_backoff),
             self.scene.timeout,
         )
         actor.pollers.append(poller)
@@ -525,13 +522,13 @@ TO_THE_TABLE = frozenset({FaultKind.NEW_STREAM, FaultKind.SPLIT, FaultKind.ROTAT
 """Faults of the table's stream: they strike every reader."""
 
 
-def _backoff(failures: int) -> float:
-    return float(min(LONGEST_BACKOFF_SECONDS, 0.25 * 2.0 ** min(failures - 1, 16)))
+def _policies(longest: float) -> Policies:
+    def backoff(failures: int) -> float:
+        return float(min(longest, 0.25 * 2.0 ** min(failures - 1, 16)))
 
-
-POLICIES = Policies(
-    backoff=_backoff, throttle_backoff=_backoff, poll_seconds=0.05, describe_seconds=0.05
-)
+    return Policies(
+        backoff=backoff, throttle_backoff=backoff, poll_seconds=0.05, describe_seconds=0.05
+    )
 
 
 def _mapping(schedule: Schedule, name: str, settings: Mapping[str, Any]) -> MappingConfiguration:
