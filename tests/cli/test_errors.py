@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ProfileNotFound,
     SSOTokenLoadError,
 )
+from botocore.parsers import ResponseParserError
 from typer import Exit
 from typer.main import get_command
 
@@ -215,6 +216,15 @@ def test_an_unreachable_endpoint(cloud: Cloud, command: list[str]) -> None:
     line = fails(cloud, [*command, "--endpoint-url", url])
     assert line.startswith(f'Could not connect to the endpoint URL: "{url}"')
     assert "--endpoint-url" in line
+
+
+@every_command
+def test_an_endpoint_that_is_not_of_aws(cloud: Cloud, command: list[str]) -> None:
+    """Such as a proxy that answers in its place; its page may be long."""
+    text = "Unable to parse response, invalid XML received. Further retries may succeed:\nb'<html>'"
+    cloud.fails = fail(ResponseParserError(text))
+    line = fails(cloud, command)
+    assert line.startswith("Unable to parse response, invalid XML received: see --endpoint-url")
 
 
 @every_command

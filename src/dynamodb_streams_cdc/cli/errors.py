@@ -8,10 +8,7 @@ import typer
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
     CredentialRetrievalError,
-    EndpointConnectionError,
-    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -19,10 +16,9 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
-from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from dynamodb_streams_cdc.errors import CdcError, visible
-from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of
+from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, UNREACHABLE, code_of, unreached
 from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.report import Report
@@ -38,7 +34,6 @@ _NO_CREDENTIALS = (
     TokenRetrievalError,
     SSOError,
 )
-_UNREACHABLE = (BotoConnectionError, HTTPClientError, EndpointConnectionError, ConnectTimeoutError)
 
 
 @contextmanager
@@ -49,7 +44,7 @@ def sentences() -> Iterator[None]:
     except UsageError as error:
         typer.echo(visible(masked(str(error))), err=True)
         raise typer.Exit(MISUSED) from error
-    except (CdcError, BotoCoreError, ClientError) as error:
+    except (CdcError, BotoCoreError, ClientError, *UNREACHABLE) as error:
         typer.echo(visible(masked(sentence(error))), err=True)
         raise typer.Exit(FAILED) from error
     except BrokenPipeError:  # the reader of the output wants no more of it
@@ -94,8 +89,8 @@ def sentence(error: Exception) -> str:
         return "The AWS credentials have expired: sign in again."
     if code in CREDENTIALS:
         return f"The AWS credentials are not accepted ({code}): check AWS_PROFILE and the keys."
-    if isinstance(error, _UNREACHABLE):
-        return f"{_plain(error)}: see --endpoint-url and AWS_ENDPOINT_URL, or the network."
+    if isinstance(error, UNREACHABLE):
+        return f"{unreached(error)}: see --endpoint-url and AWS_ENDPOINT_URL, or the network."
     if isinstance(error, ClientError):
         return f"AWS refused {error.operation_name}: {code}: {error.response['Error']['Message']}"
     return str(error)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from dynamodb_streams_cdc.errors import CdcError, RetryableError
 
@@ -37,6 +39,14 @@ CREDENTIALS = frozenset(
     }
 )
 """Error codes of invalid credentials."""
+
+UNREACHABLE = (BotoConnectionError, HTTPClientError, ResponseParserError)
+"""Errors of an endpoint that does not answer, or not as AWS does."""
+
+
+def unreached(error: Exception) -> str:
+    """Return the text of such an error without its period, and without the answer it quotes."""
+    return str(error).partition(" Further retries may succeed")[0].rstrip(".")
 
 
 class AccessDenied(CdcError):
