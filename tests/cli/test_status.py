@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import SystemClock
@@ -15,7 +16,7 @@ from dynamodb_streams_cdc.operations import status as operations
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.status import StatusReader
 from dynamodb_streams_cdc.testing.memory import MemoryIndex
-from tests.cli.conftest import Cloud, refuse
+from tests.cli.conftest import Cloud, fail, refuse
 from tests.fake_pipeline import lambdas_key
 
 LAGS = ("iterator_age_seconds", "lag_seconds", "canary_seconds")
@@ -324,6 +325,11 @@ def test_what_a_service_refuses_is_unknown(
     assert all(each.startswith(reason) for each in unknown(found).values())
     cloud.fails = refuse(operation, "InvalidAction")
     assert f"AWS refused {operation}: InvalidAction: no." in unknown(status(cloud)).values()
+    cloud.fails = fail(EndpointConnectionError(endpoint_url="http://user:secret@x"), operation)
+    found = status(cloud)
+    assert unknown(found).keys() == {(name, fact) for name in ("audit", "search") for fact in facts}
+    [reason] = {*unknown(found).values()}
+    assert reason == 'Could not connect to the endpoint URL: "http://***@x".'
 
 
 def test_a_manifest_without_mappings(cloud: Cloud) -> None:

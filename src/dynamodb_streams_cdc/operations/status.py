@@ -27,12 +27,15 @@ from dynamodb_streams_cdc.names import (
 )
 from dynamodb_streams_cdc.operations.aws.access import (
     CREDENTIALS,
+    UNREACHABLE,
     AccessDenied,
     code_of,
     permitted,
+    unreached,
 )
 from dynamodb_streams_cdc.operations.aws.functions import GLANCE, LambdaFunctions
 from dynamodb_streams_cdc.operations.dead_letter_store import StoredDeadLetter
+from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.manifest import DeployedProcessor
 from dynamodb_streams_cdc.operations.notes import PURGE, VERIFY, read_notes
 from dynamodb_streams_cdc.operations.rebuild_aggregation import generations_of
@@ -310,7 +313,7 @@ _AGE = "IteratorAge"
 
 
 def _cell(ask: Callable[[], Any]) -> Cell:
-    """Return the answer of a service, or its refusal.
+    """Return the answer of a service, or why there is none.
 
     Raises:
         ClientError: the credentials are not accepted.
@@ -319,6 +322,8 @@ def _cell(ask: Callable[[], Any]) -> Cell:
         answer = ask()
     except (AccessDenied, InvocationFailed) as error:
         return Cell(unknown=f"{str(error).rstrip('.')}.")
+    except UNREACHABLE as error:
+        return Cell(unknown=f"{masked(unreached(error))}.")
     except ClientError as error:
         if code_of(error) in CREDENTIALS:
             raise
