@@ -54,6 +54,9 @@ MOST_LINES = 200
 LATEST = 48 * 3600.0
 """Seconds: twice the memory of a stream."""
 
+LONGEST_WAIT = 90 * 86_400.0
+"""Seconds: the longest wait of a schedule that the simulation makes is 40 days."""
+
 MOST = {"item": 99, "group": 99, "amount": 9_999, "shards": 8, "existing": 20}
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _WRITE = re.compile(r"(\w+)\s+(\d+)(?:\s+group\s+(\d+))?(?:\s+amount\s+(\d+))?")
@@ -184,7 +187,10 @@ def _later(row: str, number: int) -> Later:
         seconds = re.fullmatch(_NUMBER, rest.strip())
         if word == "wait" and seconds is None:
             _refuse('write how many seconds pass, as in "later wait 60"', number)
-        return Later(STEPS[word], seconds=float(seconds[1]) if seconds else 0.0)
+        waited = float(seconds[1]) if seconds else 0.0
+        if waited > LONGEST_WAIT:
+            _refuse(f"{waited:g} s are too long a wait: write at most {LONGEST_WAIT:.0f}", number)
+        return Later(STEPS[word], seconds=waited)
     return Later(Step.WRITE, operation=_write(0.0, row, number))
 
 

@@ -45,6 +45,7 @@ def test_a_fault_that_lasts_has_its_longest_time() -> None:
         ("0 put 0 group 1 amount 99999999", 1, "at most 9999"),
         ("9999999 put 0", 1, "after the end"),
         ("later wait", 1, "how many seconds"),
+        ("later wait " + "9" * 400, 1, "at most 7776000"),
         ("later dance 3", 1, "is not a write"),
         ("shards 0", None, "1 or more"),
         ("seed " + "9" * 60, 1, "at most"),
