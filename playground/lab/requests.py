@@ -55,7 +55,7 @@ def answer(text: str, progress: Progress = lambda runs: None) -> str:
             result = {"ok": REQUESTS[request["what"]](request, progress)}
     except Mistaken as error:
         result = {"error": {"message": error.message, "part": error.part, "line": error.line}}
-    except Exception as error:  # the code in the editor can raise any error
+    except BaseException as error:  # the code in the editor can raise any error, or exit
         told = "".join(traceback.format_exception_only(error)).strip()
         result = {"error": {"message": f"the run failed: {told:.500}", "part": "handler"}}
     return json.dumps(result, default=_plain, ensure_ascii=False)

@@ -101,6 +101,15 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], told: str) 
     assert error["part"] == "settings"
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["raise SystemExit(3)", "def handler(event, context):\n    raise KeyboardInterrupt"],
+)
+def test_code_that_ends_the_process_is_answered(code: str) -> None:
+    """The page waits for an answer, and would tell of a loop that never ends."""
+    assert "the run failed" in refused(tried(code))["message"]
+
+
 def test_a_reader_that_fails_is_named() -> None:
     error = refused(tried(HANDLER + "def read(store):\n    return store['no']\n"))
     assert (error["line"], "KeyError" in error["message"]) == (4, True)
