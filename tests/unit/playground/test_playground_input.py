@@ -110,6 +110,12 @@ def test_code_that_ends_the_process_is_answered(code: str) -> None:
     assert "the run failed" in refused(tried(code))["message"]
 
 
+def test_a_function_that_fills_nothing_lacks_what_was_there() -> None:
+    found = run({"handler": HANDLER, "script": "existing 1\n"})
+    assert found["lines"][-1]["text"].endswith("the function knows no backfill")
+    assert ["item-0" in problem for problem in found["problems"]] == [True]
+
+
 def test_a_reader_that_fails_is_named() -> None:
     error = refused(tried(HANDLER + "def read(store):\n    return store['no']\n"))
     assert (error["line"], "KeyError" in error["message"]) == (4, True)

@@ -420,6 +420,9 @@ class Simulation:
             except (Exception, ProcessKilled) as error:
                 actor.note(Remark(f"a part of the backfill failed, {error!r}"))
                 continue
+            if not isinstance(answer, Mapping) or "read" not in answer:
+                actor.note(Remark("the function knows no backfill"))
+                break
             read, place = read + answer["read"], answer["place"]
             actor.note(Remark(f"backfill: {answer['read']} items read"))
             if answer["done"]:
