@@ -1,6 +1,6 @@
 """Apply changes to a sink, down to the change at fault, and repair copies of items."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -88,6 +88,11 @@ class SinkApplier:
     def sinks(self) -> Sequence[Sink]:
         """The sink, or all that the choice is between."""
         return [cast("Sink", self.sink)] if self._choice is None else [*self._choice.sinks.values()]
+
+    @property
+    def sinks_by_entity(self) -> Mapping[str, Sink]:
+        """The sinks that the choice is between, by entity; none without a choice."""
+        return {} if self._choice is None else self._choice.sinks
 
     def entity_of(self, keys: Image) -> str | None:
         """Return the entity of the item with these keys; None for none, and without a choice."""

@@ -202,6 +202,22 @@ def test_a_sink_that_cannot_be_compared_is_named(cloud: Cloud, words: tuple[str,
     assert verified(cloud, *words)["not_compared"] == ["search"], "its job is in no one's way"
 
 
+def test_what_was_left_out_is_named(cloud: Cloud) -> None:
+    filled(cloud)
+    search = cloud.pipeline.processor("search")
+
+    def answer(event: Any) -> Any:
+        return {**search(event, cloud.pipeline.context("search")), "uncompared": ["mail"]}
+
+    cloud.pipeline.answers["search"] = answer
+    why = "entity mail: the copies of its sink cannot be read one by one"
+    assert verified(cloud)["left_out"] == {"search": [why]}
+    lines = cloud.run("verify", "--settle", "0").stdout.splitlines()
+    assert lines[1].startswith("search: ")
+    assert lines[1].endswith("; not all of it compared.")
+    assert lines[2] == f"search was compared without {why}."
+
+
 @pytest.mark.parametrize("words", [(), KEYS])
 def test_a_verification_that_compares_nothing_is_not_complete(
     cloud: Cloud, words: tuple[str, ...]

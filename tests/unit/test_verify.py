@@ -5,9 +5,9 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
+from dynamodb_streams_cdc import Aggregation, Change, Image, Outcome, Sink
 from dynamodb_streams_cdc.control import backfill, parts
 from dynamodb_streams_cdc.control.functions import (
     RESPONSE_TOO_LARGE,
@@ -31,16 +32,17 @@ from dynamodb_streams_cdc.operations.redrive import PATIENCE
 from dynamodb_streams_cdc.operations.repair_differences import AGAIN
 from dynamodb_streams_cdc.operations.verify import FRESH_SECONDS, Verify
 from dynamodb_streams_cdc.processor import Processor
+from dynamodb_streams_cdc.sinks.base import SinkChoice
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
+from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTable
-from dynamodb_streams_cdc.testing.simulation.pipeline import identity
+from dynamodb_streams_cdc.testing.simulation.pipeline import contributions, identity
 from tests.factories import change
 from tests.unit.operated import SINKS, Operated
 
 if TYPE_CHECKING:
-    from dynamodb_streams_cdc.sinks.base import Sink
     from dynamodb_streams_cdc.sinks.contributions import Contribution
 
 ITEMS = 60
@@ -669,6 +671,57 @@ def test_sums_that_move_are_read_again(filled: Operated) -> None:
     report = filled.verify().run()
     assert (report.complete, report.moving, len(asked)) == (True, 0, 4)
     assert report.read["search"] == 2 * ITEMS
+
+
+@dataclass(frozen=True)
+class ByNumber(SinkChoice):
+    """Gives odd items another sink."""
+
+    even: Sink
+    odd: Sink
+
+    @property
+    def sinks(self) -> Mapping[str, Sink]:
+        return {"even": self.even, "odd": self.odd}
+
+    def entity_of(self, keys: Image) -> str:
+        return ("even", "odd")[int(keys["id"][-1]) % 2]
+
+    def sink_of(self, keys: Image) -> Sink:
+        return self.sinks[self.entity_of(keys)]
+
+
+def divide(o: Operated, odd: Sink) -> None:
+    """Give the odd items of the aggregation a sink of their own, and fill the copies."""
+    processor = o.handlers["aggregation"]
+    assert isinstance(processor, Processor)
+    sink = ByNumber(Aggregation(o.copies.ledger, contributions), odd)
+    o.handlers["aggregation"] = replace(processor, sink=sink)
+    o.backfill().run()
+
+
+def test_sums_of_several_ledgers_are_not_compared() -> None:
+    """The rows of one would be added up with those of the other."""
+    o = Operated(ITEMS)
+    divide(o, Aggregation(MemoryLedger(), contributions))
+    report = o.verify().run()
+    assert (report.count, report.verified) == (0, True)
+    assert report.left_out == {"aggregation": ["its sums: they are in several ledgers"]}
+    assert o.verify("part", share=0.5).run().left_out == {}
+
+
+def test_an_entity_that_cannot_be_compared_is_named() -> None:
+    class Mails:
+        def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+            return Outcome(applied=len(changes))
+
+    o = Operated(ITEMS)
+    divide(o, Mails())
+    report = o.verify().run()
+    assert (report.count, report.verified) == (0, True)
+    left_out = {"aggregation": ["entity odd: the copies of its sink cannot be read one by one"]}
+    assert report.left_out == left_out
+    assert o.verify("one", entity="even").run().left_out == {}
 
 
 def test_sums_that_always_move_are_not_verified(filled: Operated) -> None:

@@ -209,6 +209,7 @@ def _print_json(work: Verify, stack: str, stream_arn: str) -> None:
         "moving": report.moving,
         "unchecked": report.unchecked,
         "not_compared": report.not_compared,
+        "left_out": report.left_out,
         "problems": report.problems,
         "share": report.share,
         "seconds": round(report.seconds, 1),
@@ -245,10 +246,15 @@ def _print(work: Verify, chosen: str) -> None:
         told = [f"{count:,} {kind}" for kind, count in kinds]
         if not report.has_verified(name):
             told.append("not all of it verified")
+        elif name in report.left_out:
+            told.append("not all of it compared")
         verdict = ", ".join(told) or "all right"
         console.print(*cells(f"{name}: {read:,} items and copies read; {verdict}."))
     for name in report.not_compared:
         console.print(*cells(f"{name} was not compared: {NOT_COMPARABLE}."))
+    for name, parts in report.left_out.items():
+        for part in parts:
+            console.print(*cells(f"{name} was compared without {part}."))
     if report.share < 1:
         console.print(
             *cells(

@@ -62,6 +62,9 @@ class VerifyResponse(PartResponse):
     Attributes:
         comparable: false, and nothing was done, for a sink that cannot be compared.
         stores: how many stores the sink has.
+        ledgers: how many of them are ledgers: of several, the sums cannot be compared, because two
+            may have one table of sums.
+        uncompared: entities whose sink cannot be compared.
         sums: what the copies read add up to, or the sums read; amounts as text.
         revisions: number of writes of the sums read.
         unchecked: copies whose identity is a digest, so that their item cannot be looked up.
@@ -69,6 +72,8 @@ class VerifyResponse(PartResponse):
 
     comparable: bool
     stores: int
+    ledgers: int
+    uncompared: list[str]
     differences: list[DifferenceReport]
     sums: Mapping[str, Mapping[str, str]]
     revisions: Mapping[str, int]
@@ -132,6 +137,12 @@ class Verification:
             batchItemFailures=[],
             comparable=bool(self.stores) and isinstance(table, WholeTable),
             stores=len(self.stores),
+            ledgers=sum(isinstance(store, Aggregation) for store in self.stores),
+            uncompared=[
+                entity
+                for entity, sink in self.applier.sinks_by_entity.items()
+                if id(sink) not in self._numbers
+            ],
             read=0,
             units=0.0,
             place=part.place,

@@ -103,6 +103,7 @@ class VerifyReport(Report):
         problems: sentences on why a processor's verification ended early.
         unverified: processors with a problem, or with copies or sums that were not verified.
         not_compared: processors that cannot be compared with the table.
+        left_out: what of a processor was not compared, and why, by processor.
         share: part of the table that was read; 1 for all.
     """
 
@@ -113,6 +114,7 @@ class VerifyReport(Report):
     problems: list[str] = field(default_factory=list)
     unverified: set[str] = field(default_factory=set)
     not_compared: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
     share: float = 1.0
     seconds: float = 0.0
     units: float = 0.0
@@ -178,6 +180,7 @@ class Verify:
     named: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
     _silent: set[str] = field(default_factory=set, init=False)
+    _several_ledgers: bool = field(default=False, init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def run(self) -> VerifyReport:
@@ -279,7 +282,19 @@ class Verify:
 
     def _stores(self, processor: str) -> int:
         answer = self._ask(processor, [])
-        return int(answer["stores"]) if answer and self._is_comparable(processor, answer) else 0
+        if not answer or not self._is_comparable(processor, answer):
+            return 0
+        left_out = [
+            f"entity {entity}: the copies of its sink cannot be read one by one"
+            for entity in answer.get("uncompared", ())
+            if self.entity in (None, entity)
+        ]
+        if answer.get("ledgers", 0) > 1 and self._compares_sums:
+            self._several_ledgers = True
+            left_out.append("its sums: they are in several ledgers")
+        if left_out:
+            self.report.left_out[processor] = left_out
+        return int(answer["stores"])
 
     def _is_comparable(self, processor: str, answer: Mapping[str, Any]) -> bool:
         if answer["comparable"]:
@@ -342,7 +357,7 @@ class Verify:
 
     @property
     def _compares_sums(self) -> bool:
-        return self.entity is None and self.share >= 1
+        return self.entity is None and self.share >= 1 and not self._several_ledgers
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
         walk = self.walk(
