@@ -5,8 +5,10 @@ lane, and a lane sends its next batch only when the one before is settled: that 
 Lambda promises (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 """
 
+import json
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from dynamodb_streams_cdc.esm.batch import ENVELOPE, LARGEST_PAYLOAD, Batch, Entry
 from dynamodb_streams_cdc.esm.commands import Deliver, Invoke
@@ -182,7 +184,7 @@ class Lane:
         return True
 
     def _fill(self, batch: Batch) -> None:
-        room = LARGEST_PAYLOAD - ENVELOPE - sum(entry.size for entry in batch.entries)
+        room = LARGEST_PAYLOAD - self._envelope() - sum(entry.size for entry in batch.entries)
         while self.buffer and len(batch.entries) < self.context.mapping.batch_size:
             entry = self.buffer[0]
             if batch.entries and entry.size > room:
@@ -192,6 +194,16 @@ class Lane:
             room -= entry.size
             self.buffered_bytes -= entry.size
             batch.entries.append(self.buffer.popleft())
+
+    def _envelope(self) -> int:
+        """Return the bytes of an event without its records; with a window, a few more at most."""
+        if self.window is None:
+            return ENVELOPE
+        return len(json.dumps(event_of([]) | self._window_fields(self.window, final=False)))
+
+    def _window_fields(self, window: TumblingWindow, *, final: bool) -> dict[str, Any]:
+        arn = self.context.mapping.stream_arn or ""
+        return window.fields(final=final, shard_id=self.shard_id, stream_arn=arn)
 
     def _window_of(self, entry: Entry) -> int:
         return self.context.policies.window_start(entry.time, self.context.mapping.tumbling_window)
@@ -228,8 +240,7 @@ class Lane:
             records = list(self.context.policies.final_window_records(window.last_records))
         event = event_of(records)
         if window is not None:
-            arn = self.context.mapping.stream_arn or ""
-            event |= window.fields(final=batch.final, shard_id=self.shard_id, stream_arn=arn)
+            event |= self._window_fields(window, final=batch.final)
         metrics = self.context.metrics
         metrics.invoked += len(batch.entries)
         if batch.entries:

@@ -55,6 +55,16 @@ def told(run: Driver) -> list[tuple[list[int], Any, bool]]:
     ]
 
 
+def test_rule_19_the_state_is_in_the_6_mb_of_the_event() -> None:
+    """Lambda refuses a larger event as often as it comes: the shard would not move for a day."""
+    large = {"text": {"S": "x" * 2_900_000}}
+    state = {"state": "x" * 900_000}
+    source = [record(number, image=large) for number in range(3, 5)]
+    assert windowed(source, lambda event: state).batches[:1] == [[3, 4]]
+    run = windowed([*records(2), *source], lambda event: state)
+    assert run.batches[:3] == [[1, 2], [3], [4]]
+
+
 def test_rule_51_the_event_carries_window_and_state() -> None:
     run = windowed([record(1)])
 
