@@ -190,7 +190,8 @@ class Verify:
             OperationError: a processor that was named cannot be compared with the table.
         """
         begun = self.clock.now()
-        self.report.share = self.share
+        numbers, of = self._numbers()
+        self.report.share = len(numbers) / of
         if self.job.resumed:
             self._resume()
         try:
