@@ -52,13 +52,18 @@ def answer(text: str, progress: Progress = lambda runs: None) -> str:
     request = json.loads(text)
     try:
         with _outside_of_a_loop():
-            result = {"ok": REQUESTS[request["what"]](request, progress)}
+            return _text({"ok": REQUESTS[request["what"]](request, progress)})
     except Mistaken as error:
         result = {"error": {"message": error.message, "part": error.part, "line": error.line}}
     except BaseException as error:  # the code in the editor can raise any error, or exit
         told = "".join(traceback.format_exception_only(error)).strip()
         result = {"error": {"message": f"the run failed: {told:.500}", "part": "handler"}}
-    return json.dumps(result, default=_plain, ensure_ascii=False)
+    return _text(result)
+
+
+def _text(result: Any) -> str:
+    """Return JSON as browsers read it: without NaN and Infinity."""
+    return json.dumps(result, default=_plain, ensure_ascii=False, allow_nan=False)
 
 
 @contextlib.contextmanager

@@ -110,6 +110,13 @@ def test_code_that_ends_the_process_is_answered(code: str) -> None:
     assert "the run failed" in refused(tried(code))["message"]
 
 
+def test_a_state_that_is_not_in_json_is_answered() -> None:
+    """Browsers read no NaN, and the page would wait for ever."""
+    code = "def handler(event, context):\n    return {'state': float('nan')}\n"
+    error = refused(tried(code, settings={"TumblingWindowInSeconds": 5}))
+    assert "not JSON compliant" in error["message"]
+
+
 def test_a_function_that_fills_nothing_lacks_what_was_there() -> None:
     found = run({"handler": HANDLER, "script": "existing 1\n"})
     assert found["lines"][-1]["text"].endswith("the function knows no backfill")
