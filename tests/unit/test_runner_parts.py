@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from asyncio import CancelledError
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,7 +326,7 @@ def test_a_handler_gets_an_event_of_its_own_and_a_context() -> None:
     assert 0 < left <= 3000
 
 
-@pytest.mark.parametrize("error", [KeyError("total"), SystemExit(1)])
+@pytest.mark.parametrize("error", [KeyError("total"), SystemExit(1), CancelledError()])
 def test_a_handler_that_raises_is_a_function_that_failed(error: BaseException) -> None:
     def handler(event: Any, context: Any) -> Any:
         raise error

@@ -172,7 +172,7 @@ class HandlerFunction:
         event = json.loads(payload_of(command.event))
         try:
             response = self.handler(event, context)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # as of a task that was cancelled; a thread gets no Ctrl-C
             logger.exception("the handler of %s failed", self.arn)
             return FunctionFailed(
                 f"{type(error).__name__}: {error}", request_id=context.aws_request_id
