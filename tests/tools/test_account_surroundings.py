@@ -125,7 +125,7 @@ class TestNetwork:
         findings = found(account, "network", **IN_VPC)
         assert [each.level for each in findings] == ["blocking"] * 3
         assert findings[0].sentence.startswith(f"{SUBNETS[0]} reaches no dynamodb: its route table")
-        assert f"set route_table_ids={TABLE}" in findings[0].sentence
+        assert "add a gateway endpoint for dynamodb" in findings[0].sentence
         vpc.gateways[1]["RouteTableIds"].append(TABLE)
         [finding] = found(account, "network", **IN_VPC)
         assert finding.level == "ok"
@@ -179,7 +179,8 @@ class TestNetwork:
         [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
         assert finding.level == "blocking"
         assert finding.sentence.startswith(f"{SUBNETS[2]} reaches no dynamodb and no s3")
-        assert f"set route_table_ids={TABLE},rtb-2, and the app" in finding.sentence
+        assert "route table rtb-2 has neither" in finding.sentence
+        assert "name it in route_table_ids, and the app" in finding.sentence
         vpc.route_tables[1]["Routes"] = [NAT]
         [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
         assert finding.level == "ok"

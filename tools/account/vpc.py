@@ -97,12 +97,14 @@ def routes(
             if not any(_serves(each, service, table["RouteTableId"]) for each in endpoints)
         ]
         if missing:
+            advice = "name it in route_table_ids, and the app adds both endpoints."
+            if any(table["RouteTableId"] in each.get("RouteTableIds", ()) for each in endpoints):
+                advice = f"add a gateway endpoint for {missing[0]}, as the app adds both or none."
             findings.append(
                 _blocking(
                     f"{subnet} reaches no {' and no '.join(missing)}: its route table "
-                    f"{table['RouteTableId']} has neither a default route nor a gateway endpoint; "
-                    f"set route_table_ids={','.join([*asked, table['RouteTableId']])}, and the app "
-                    "adds the endpoints."
+                    f"{table['RouteTableId']} has neither a default route nor a gateway endpoint "
+                    f"for {' and '.join(missing)}; {advice}"
                 )
             )
     return findings
