@@ -185,6 +185,18 @@ class TestNetwork:
         [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
         assert finding.level == "ok"
 
+    def test_gateways_that_the_deploy_removes_do_not_count(
+        self, vpc: FakeAws, account: Account
+    ) -> None:
+        vpc.route_tables[0]["Routes"] = []
+        vpc.gateways = [
+            gateway(service, application="cdc", environment="production")
+            for service in ("s3", "dynamodb")
+        ]
+        assert [e.level for e in found(account, "network", **IN_VPC)] == ["blocking"] * 3
+        [finding] = found(account, "network", **IN_VPC, route_table_ids=[TABLE])
+        assert finding.level == "ok"
+
     def test_gateways_of_another_stack_are_named(self, vpc: FakeAws, account: Account) -> None:
         """CloudFormation makes those of one stack before it deletes those of the other."""
         endpoint = ("AWS::EC2::VPCEndpoint", "vpce-1")

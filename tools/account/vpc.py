@@ -82,6 +82,8 @@ def routes(
     them. A route to other places counts, because nothing here can tell where it ends.
     """
     asked = wanted.network.route_table_ids
+    # The deploy removes those of the app from a table that is not named.
+    stay = [each for each in endpoints if not _is_ours(each, wanted)]
     findings = [
         *_taken(asked, endpoints, wanted),
         *_interfaces(tables, endpoints, wanted),
@@ -94,17 +96,17 @@ def routes(
         missing = [
             service
             for service in SERVICES
-            if not any(_serves(each, service, table["RouteTableId"]) for each in endpoints)
+            if not any(_serves(each, service, table["RouteTableId"]) for each in stay)
         ]
         if missing:
             advice = "name it in route_table_ids, and the app adds both endpoints."
-            if any(table["RouteTableId"] in each.get("RouteTableIds", ()) for each in endpoints):
+            if any(table["RouteTableId"] in each.get("RouteTableIds", ()) for each in stay):
                 advice = f"add a gateway endpoint for {missing[0]}, as the app adds both or none."
             findings.append(
                 _blocking(
                     f"{subnet} reaches no {' and no '.join(missing)}: its route table "
                     f"{table['RouteTableId']} has neither a default route nor a gateway endpoint "
-                    f"for {' and '.join(missing)}; {advice}"
+                    f"of your own for {' and '.join(missing)}; {advice}"
                 )
             )
     return findings
@@ -171,16 +173,20 @@ def _taken(
 ) -> Iterator[Finding]:
     for table in asked:
         for endpoint in endpoints:
-            tags = {tag["Key"]: tag["Value"] for tag in endpoint.get("Tags", ())}
-            ours = (tags.get("application"), tags.get("environment"))
-            if ours == (wanted.names.prefix, wanted.names.name):
-                continue
-            if table in endpoint.get("RouteTableIds", ()):
+            if table in endpoint.get("RouteTableIds", ()) and not _is_ours(endpoint, wanted):
                 yield _blocking(
                     f"{table} has the gateway endpoint {endpoint['VpcEndpointId']} for "
                     f"{endpoint['ServiceName']} already, and takes no second one: leave it out of "
                     "route_table_ids."
                 )
+
+
+def _is_ours(endpoint: Mapping[str, Any], wanted: Wanted) -> bool:
+    """Return whether an endpoint is a gateway that the environment has made."""
+    tags = {tag["Key"]: tag["Value"] for tag in endpoint.get("Tags", ())}
+    ours = (tags.get("application"), tags.get("environment"))
+    is_gateway = endpoint.get("VpcEndpointType") == "Gateway"
+    return is_gateway and ours == (wanted.names.prefix, wanted.names.name)
 
 
 def moved_gateways(stacks: Sequence[str], wanted: Wanted) -> list[Finding]:
