@@ -18,7 +18,7 @@ from stacks.acknowledgments import check_best_practices
 from stacks.errors import SynthError
 from stacks.findings import ACCEPTED, Accepted, readable, rows_for
 from tests.infrastructure.conftest import EVERYTHING, GLOBAL_TABLE, Synthesise
-from tests.infrastructure.templates import Assembly, of_type
+from tests.infrastructure.templates import Assembly, of_type, only
 from tests.schedules import long
 from tools.example_context import CONTEXT
 
@@ -200,6 +200,13 @@ def test_synth_fails_on_an_invalid_property(tmp_path: Path) -> None:
     queue.add_property_override("DelaySeconds", 1_000)
     with pytest.raises(RuntimeError, match="DelaySeconds"):
         app.synth()
+
+
+def test_synth_takes_an_instance_type_newer_than_the_cdk(synthesise: Synthesise) -> None:
+    new = "m99g.large.search"
+    made = synthesise(nag=True, environment="sandbox", search_instance_type=new)
+    domain = only(made.search, "AWS::OpenSearchService::Domain")
+    assert domain["Properties"]["ClusterConfig"]["InstanceType"] == new
 
 
 @pytest.mark.parametrize(
