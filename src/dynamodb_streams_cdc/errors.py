@@ -134,16 +134,16 @@ def returned(result: Result) -> Result:
     """Return the result of a function of the user's, which ran when it was called.
 
     Raises:
-        TypeError: the function is `async` or yields, and the call did nothing; or the work is left
-            to another thread, which Lambda stops once the invocation ends.
+        TypeError: the function is `async` or yields, or returned a `map`, and the call did nothing;
+            or the work is left to another thread, which Lambda stops once the invocation ends.
     """
-    is_left = isinstance(result, GeneratorType | AsyncGeneratorType | Future)
+    is_left = isinstance(result, GeneratorType | AsyncGeneratorType | map | Future)
     if is_left or hasattr(type(result), "__await__"):
         if isinstance(result, CoroutineType):
             result.close()  # so that Python does not warn
         message = (
             f"the function returned a {type(result).__name__}, whose work is not done: write it "
-            "without async and yield, and wait for what other threads do"
+            "without async, yield and map, and wait for what other threads do"
         )
         raise TypeError(message)
     return result

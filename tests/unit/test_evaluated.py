@@ -58,9 +58,13 @@ def elsewhere(image: Any) -> Any:
     return Future[str]()
 
 
-@pytest.mark.parametrize("function", [notice, yielding, elsewhere])
+def lazily(image: Any) -> Any:
+    return map(notice, [image])
+
+
+@pytest.mark.parametrize("function", [notice, yielding, lazily, elsewhere])
 def test_a_function_that_did_not_run_is_not_done(function: Callable[[Any], Any]) -> None:
-    with pytest.raises(PermanentError, match="without async and yield"):
+    with pytest.raises(PermanentError, match="without async, yield and map"):
         evaluated(function, {})
     placed, store = change(1, None, order()), MemoryIdempotencyStore()
     with pytest.raises(TypeError):
