@@ -182,6 +182,22 @@ def test_a_sink_that_was_not_read_is_not_all_right(cloud: Cloud) -> None:
     assert "search: 0 items and copies read; not all of it verified.\n" in done.output
 
 
+def test_a_difference_without_an_answer_is_told_as_such(cloud: Cloud) -> None:
+    filled(cloud)
+    del cloud.pipeline.index.documents[item(1)]
+    ask = cloud.pipeline.processor("search")
+
+    def killed(event: Any) -> Any:
+        if event.get("of") == "items" and event["Records"]:
+            return InvocationFailed("Runtime exited with error: signal: killed")
+        return json.loads(json.dumps(ask(event, cloud.pipeline.context("search"))))
+
+    cloud.pipeline.answers["search"] = killed
+    done = cloud.run("verify", *ALONE, "--settle", "0")
+    assert done.exit_code == 1
+    assert "1 copy or sum changed at every look or had no answer" in done.output
+
+
 INCOMPARABLE = {"batchItemFailures": [], "comparable": False, "stores": 0, "differences": []}
 KEYS = ("customer_id=00001", "order_id=00001-0001")
 

@@ -265,7 +265,7 @@ def _print(work: Verify, chosen: str) -> None:
         console.print(
             *cells(
                 f"{counted(report.moving, 'copy or sum', 'copies or sums')} changed at every look "
-                "and could not be verified: try again when there are fewer changes."
+                "or had no answer, and could not be verified: try again later."
             )
         )
     if report.unchecked:

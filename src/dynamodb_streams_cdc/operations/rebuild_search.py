@@ -282,8 +282,8 @@ class RebuildSearch:
         self.report.problems += found.problems
         if found.moving:
             self.report.problems.append(
-                f"{found.moving:,} documents changed at every look and could not be verified: run "
-                "it again when there are fewer changes."
+                f"{found.moving:,} documents changed at every look or had no answer, and could "
+                "not be verified: run it again later."
             )
         if found.count > self.accept:
             # The next run copies again, which repairs what a copy can repair.

@@ -98,7 +98,7 @@ class VerifyReport(Report):
     Attributes:
         read: items, copies and sums read, by processor.
         differences: number of differences, by processor and kind.
-        moving: copies and sums that changed all the time, and were not verified.
+        moving: copies and sums that changed all the time, or had no answer: not verified.
         unchecked: copies whose identity is a digest: their items cannot be looked up.
         problems: sentences on why a processor's verification ended early.
         unverified: processors with a problem, or with copies or sums that were not verified.
