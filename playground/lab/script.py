@@ -57,7 +57,14 @@ LATEST = 48 * 3600.0
 LONGEST_WAIT = 90 * 86_400.0
 """Seconds: the longest wait of a schedule that the simulation makes is 40 days."""
 
-MOST = {"item": 99, "group": 99, "amount": 9_999, "shards": 8, "existing": 20}
+MOST = {
+    "item": 99,
+    "group": 99,
+    "amount": 9_999,
+    "shards": 8,
+    "existing": 20,
+    "longest backoff": 86_400,
+}
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _WRITE = re.compile(r"(\w+)\s+(\d+)(?:\s+group\s+(\d+))?(?:\s+amount\s+(\d+))?")
 _FAULT = re.compile(rf"fault\s+(.+?)(?:\s+for\s+{_NUMBER})?")
@@ -67,6 +74,7 @@ _HEADS = {
     "first sequence number": "first_sequence_number",
     "seed": "seed",
     "existing": "existing",
+    "longest backoff": "longest_backoff",
 }
 _HEAD = re.compile(rf"({'|'.join(_HEADS)})\s+(\d+)")
 
@@ -116,6 +124,8 @@ def read(text: str) -> Script:
     )
     if schedule.partitions < 1:
         _refuse("shards must be 1 or more", None)
+    if schedule.longest_backoff < 1:
+        _refuse("longest backoff must be 1 or more", None)
     return Script(schedule, tuple(lines))
 
 
@@ -220,6 +230,11 @@ def _lines(schedule: Schedule) -> Iterator[str]:
         ),
         "seed": lambda: schedule.seed,
         "existing": lambda: schedule.existing or None,
+        "longest backoff": lambda: (
+            round(schedule.longest_backoff)
+            if schedule.longest_backoff != Schedule.longest_backoff
+            else None
+        ),
     }
     for name, value in plain.items():
         if value() is not None:

@@ -20,7 +20,8 @@ GENERATORS = (generate, generate_dead_letters, generate_operations)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
 def test_a_schedule_is_read_as_it_was_written(make, seed):  # type: ignore[no-untyped-def]
-    text = written(make(seed))
+    text = written(made := make(seed))
+    assert read(text).schedule.longest_backoff == made.longest_backoff
     assert written(read(text).schedule) == text
 
 
@@ -48,6 +49,7 @@ def test_a_fault_that_lasts_has_its_longest_time() -> None:
         ("later wait " + "9" * 400, 1, "at most 7776000"),
         ("later dance 3", 1, "is not a write"),
         ("shards 0", None, "1 or more"),
+        ("longest backoff 0", None, "1 or more"),
         ("seed " + "9" * 60, 1, "at most"),
         ("0 put 0\n" * 201, None, "too many"),
     ],
