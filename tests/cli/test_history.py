@@ -95,21 +95,24 @@ def test_an_item_by_its_identity(logged: Cloud) -> None:
     assert history(logged, ITEM)["item"] == ITEM
 
 
+def test_keys_in_any_order(logged: Cloud) -> None:
+    assert history(logged, "order_id=00004-0001", "customer_id=00004")["item"] == ITEM
+
+
 @pytest.mark.parametrize(
-    ("words", "identity"),
+    ("words", "types", "identity"),
     [
-        (["order_id=00004-0001", "customer_id=00004"], ITEM),
-        (["a:N=5.0", "b=x/y=z"], "orders/N=5/S=x%2Fy=z"),
-        (["a:B=AQ=="], "orders/B=AQ=="),
-        (["a:S=N=5"], "orders/S=N=5"),
-        (["#abc"], "#abc"),
-        (["others/S=1"], "others/S=1"),
+        (["a:N=5.0", "b=x/y=z"], {"a": "N", "b": "S"}, "orders/N=5/S=x%2Fy=z"),
+        (["a:B=AQ=="], {"a": "B"}, "orders/B=AQ=="),
+        (["a:S=N=5"], {"a": "S"}, "orders/S=N=5"),
+        (["#abc"], {"a": "S"}, "#abc"),
+        (["others/S=1"], {"a": "S"}, "others/S=1"),
     ],
 )
-def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str) -> None:
-    if identity == ITEM:
-        assert history(logged, *words)["item"] == ITEM
-        return
+def test_an_item_without_entries(
+    logged: Cloud, words: list[str], types: dict[str, str], identity: str
+) -> None:
+    logged.table["keys"] = types
     result = logged.run("history", *words)
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"no entry of item {identity}:" in result.stderr
@@ -127,6 +130,8 @@ def test_an_item_without_entries(logged: Cloud, words: list[str], identity: str)
         (["a:N=five"], "'five' is not a number"),
         (["a:N=NaN"], "'NaN' is not a number"),
         (["a:B=?"], "is not base64"),
+        (["costumer_id=1", "order_id=2"], "the keys of table orders-1A2B are customer_id:S,"),
+        (["customer_id=1"], "got customer_id:S"),
         ([], "Missing argument"),
     ],
 )
@@ -137,7 +142,8 @@ def test_wrong_keys(logged: Cloud, words: list[str], why: str) -> None:
 
 
 def test_several_source_tables_need_an_option(cloud: Cloud) -> None:
-    cloud.manifest["source_tables"].append({**cloud.table, "name": "invoices"})
+    invoices = {**cloud.table, "name": "invoices", "keys": {"a": "S"}}
+    cloud.manifest["source_tables"].append(invoices)
     result = cloud.run("history", "a=1")
     assert result.exit_code == 2
     assert "more than one source table: choose one of orders, invoices" in result.stderr
@@ -154,7 +160,7 @@ def test_a_table_of_a_sink_is_not_a_source_table(logged: Cloud) -> None:
 
 
 def test_a_table_name_of_two_words(cloud: Cloud) -> None:
-    cloud.table["name"] = "OrderItems"
+    cloud.table.update(name="OrderItems", keys={"a": "S"})
     assert "no entry of item OrderItems/S=1:" in cloud.run("history", "a=1").stderr
 
 

@@ -44,13 +44,15 @@ def parse_item(words: Sequence[str], manifest: Manifest, table: str | None = Non
     """Return the identity of an item, given as identity (`orders/S=00004`) or by its keys.
 
     Raises:
-        UsageError: the keys are malformed, or the table is not clear.
+        UsageError: the keys are malformed or not those of the table, or the table is not clear.
     """
     if _is_identity(words):
         return words[0]
     source = manifest.source_table(table)
+    keys = parse_keys(words, source.keys)
+    typed_keys(keys, source)
     try:
-        return item_id(source.name, parse_keys(words, source.keys))
+        return item_id(source.name, keys)
     except MalformedRecord as error:
         message = f"{' '.join(words)}: {error}"
         raise UsageError(message) from error
