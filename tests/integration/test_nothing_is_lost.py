@@ -44,6 +44,7 @@ pytestmark = pytest.mark.skipif(
     TABLES != example_domain.TABLES,
     reason="lambdas/domain declares another domain than the example",
 )
+CANARY = "orders/S=cdc-canary/S=cdc-canary"
 RUNBOOK = Path(__file__).parents[2] / "docs/how-to/runbook.md"
 OUTAGE_SECONDS = 60.0
 LARGEST_ITEM = 400 * 1024
@@ -240,6 +241,16 @@ def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def write_the_canary(pipeline: Pipeline) -> None:
+    client = session(pipeline.aws.url).client("lambda")
+    functions = client.list_functions(MaxItems=50)["Functions"]
+    [watcher] = [f["FunctionName"] for f in functions if "Watcher" in f["FunctionName"]]
+    before = pipeline.tables[0].history_length(CANARY)
+    answer: Any = client.invoke(FunctionName=watcher, Payload=b"{}")
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    eventually(lambda: pipeline.tables[0].history_length(CANARY) > before)
+
+
 def test_every_command_of_the_runbook_works(
     pipeline: Pipeline, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +264,7 @@ def test_every_command_of_the_runbook_works(
     listed = json.loads(cdc(pipeline, "dead-letters", "list", "--json", "-p", "search").stdout)
     [dead_letter] = [each["id"] for each in listed["dead_letters"]]
     put(pipeline, order("93000-1"))
+    write_the_canary(pipeline)
     commands = re.findall(r"^ *cdc (.*)$", RUNBOOK.read_text(), re.MULTILINE)
     assert len(commands) > 10
     for command in commands:
@@ -268,20 +280,12 @@ def test_every_command_of_the_runbook_works(
 
 def test_the_canary_is_in_every_copy_and_in_no_reader_s_way(pipeline: Pipeline) -> None:
     """The deployed watcher writes it; each deployed processor takes it."""
-    item, aws = "orders/S=cdc-canary/S=cdc-canary", session(pipeline.aws.url)
     put(pipeline, order("93000-0001"))
-    functions = aws.client("lambda").list_functions(MaxItems=50)["Functions"]
-    [watcher] = [f["FunctionName"] for f in functions if "Watcher" in f["FunctionName"]]
-    before = pipeline.tables[0].history_length(item)
-
-    answer: Any = aws.client("lambda").invoke(FunctionName=watcher, Payload=b"{}")
-
-    assert "FunctionError" not in answer, answer["Payload"].read()
-    eventually(lambda: pipeline.tables[0].history_length(item) > before)
+    write_the_canary(pipeline)
     ledger = resources(pipeline).ledger
-    key = {"id": {"S": f"ledger/{item}"}}
+    key = {"id": {"S": f"ledger/{CANARY}"}}
     eventually(lambda: pipeline.client.get_item(TableName=ledger, Key=key).get("Item"))
-    address = f"{resources(pipeline).search_endpoint}/orders-write/_doc/{quote(item, safe='')}"
+    address = f"{resources(pipeline).search_endpoint}/orders-write/_doc/{quote(CANARY, safe='')}"
     eventually(lambda: urllib3.request("GET", address).status == 200)
-    assert pipeline.tables[0].find("orders", [item]) == {}, "readers see it"
+    assert pipeline.tables[0].find("orders", [CANARY]) == {}, "readers see it"
     assert settled(pipeline).equal

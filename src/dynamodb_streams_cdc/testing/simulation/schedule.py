@@ -186,7 +186,7 @@ DEAD_LETTER_MAKERS = (FaultKind.OUTAGE, FaultKind.REDRIVE, FaultKind.REDRIVE, Fa
 """What schedules of dead letters have more of."""
 
 LONGEST_BACKOFFS = (900.0, 3600.0, 7200.0, 7200.0)
-"""At 900 seconds most invocations of all schedules were retries within an outage of 30 hours."""
+"""At 900 seconds most invocations were retries within an outage of 30 hours."""
 
 WAITS = (60.0, 3 * HOUR, 8 * 24 * HOUR, 40 * 24 * HOUR)
 """Some outlive every record of a stream, some every tombstone that a purge meets."""
@@ -216,6 +216,7 @@ def generate_dead_letters(seed: int) -> Schedule:
         operations=operations,
         faults=tuple(sorted([*schedule.faults, *more], key=lambda fault: fault.at)),
         later=tuple(_later(rng) for _ in range(rng.randint(5, 12))),
+        longest_backoff=rng.choice(LONGEST_BACKOFFS),
     )
 
 
@@ -237,7 +238,12 @@ def generate_operations(seed: int) -> Schedule:
         for kind in rng.choices(OPERATIONS, k=rng.randint(1, 4))
     ]
     faults = sorted([*schedule.faults, *more], key=lambda fault: fault.at)
-    return replace(schedule, faults=tuple(faults), existing=rng.randint(0, 6))
+    return replace(
+        schedule,
+        faults=tuple(faults),
+        existing=rng.randint(0, 6),
+        longest_backoff=rng.choice(LONGEST_BACKOFFS),
+    )
 
 
 ERASURE_MAKERS = (FaultKind.FORGET, FaultKind.FORGET, FaultKind.STALE, FaultKind.REDRIVE)
@@ -325,5 +331,4 @@ def generate(seed: int) -> Schedule:
         bisect=rng.random() < 0.7,
         first_sequence_number=rng.choice(FIRST_SEQUENCE_NUMBERS),
         seed=seed,
-        longest_backoff=rng.choice(LONGEST_BACKOFFS),
     )
