@@ -766,7 +766,7 @@ def test_a_share_reads_a_part(filled: Operated) -> None:
 def test_a_share_that_is_read_is_told(filled: Operated) -> None:
     """A thousandth at least, which may be more than was asked for."""
     assert filled.verify(share=0.00001).run().share == 0.001
-    assert filled.verify("all", share=0.9999).run().share == 1
+    assert filled.verify("tenth", share=0.0999).run().share == 0.1
 
 
 def test_a_share_reads_a_part_of_the_index(filled: Operated) -> None:
