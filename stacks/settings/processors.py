@@ -4,8 +4,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from dynamodb_streams_cdc.guards.breaker import SHARE
-
 
 class ProcessorSettings(BaseModel):
     """Processors.
@@ -38,4 +36,4 @@ class ProcessorSettings(BaseModel):
     parallelization_factor: Annotated[int, Field(ge=1, le=10)] = 2
     reserved_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     max_record_age_hours: Annotated[int, Field(ge=2, le=24)] = 20
-    breaker_share: Annotated[float, Field(ge=0, le=1)] = SHARE
+    breaker_share: Annotated[float, Field(ge=0, le=1)] = 0.5
