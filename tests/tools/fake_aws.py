@@ -24,7 +24,13 @@ KINDS = {
     "table": "AWS::DynamoDB::GlobalTable",
     "bucket": "AWS::S3::Bucket",
     "mapping": "AWS::Lambda::EventSourceMapping",
+    "policy": "AWS::IAM::ManagedPolicy",
 }
+REASONS = {
+    "bucket": "The bucket you tried to delete is not empty",
+    "policy": "Cannot delete a policy attached to entities.",
+}
+"""Why CloudFormation cannot delete a resource."""
 
 
 @dataclass
@@ -85,6 +91,8 @@ class FakeAws:
     route_tables: list[dict[str, Any]] = field(default_factory=list)
     gateways: list[dict[str, Any]] = field(default_factory=list)
     linked_roles: set[str] = field(default_factory=set)
+    attached: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Names of the holders of each managed policy by its ARN, by `Role`, `User` or `Group`."""
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Metadata of each key by ARN, with its policy as `Policy`."""
     denied: set[str] = field(default_factory=set)
@@ -154,13 +162,13 @@ class FakeAws:
         if stack.status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
             stack.status = stack.status.replace("IN_PROGRESS", "COMPLETE")
         elif stack.status == "DELETE_IN_PROGRESS":
-            full = [
+            stack.failing = {
                 name
                 for kind, name in stack.resources
-                if kind == KINDS["bucket"] and not self.bucket_is_empty(name)
-            ]
-            stack.failing = {*full}
-            if full:
+                if (kind == KINDS["bucket"] and not self.bucket_is_empty(name))
+                or (kind == KINDS["policy"] and any(self.attached.get(name, {}).values()))
+            }
+            if stack.failing:
                 stack.status = "DELETE_FAILED"
             else:
                 self._remove(stack)
@@ -196,7 +204,9 @@ class FakeAws:
                     "ResourceStatus": "DELETE_FAILED"
                     if name in stack.failing
                     else "CREATE_COMPLETE",
-                    "ResourceStatusReason": "The bucket you tried to delete is not empty",
+                    "ResourceStatusReason": REASONS[
+                        "policy" if kind == KINDS["policy"] else "bucket"
+                    ],
                 }
                 for kind, name in stack.resources
             ]
@@ -282,6 +292,23 @@ class FakeAws:
         arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
         role = {"RoleName": name, "Arn": arn, "Path": "/", "RoleId": "A" * 20}
         return {"Role": {**role, "CreateDate": CREATED}}
+
+    def _iam_ListEntitiesForPolicy(self, client: Any, request: Any) -> Any:
+        kind = request["EntityFilter"]
+        found = self.attached.get(request["PolicyArn"], {}).get(kind, [])
+        return {f"Policy{kind}s": [{f"{kind}Name": each} for each in found], "IsTruncated": False}
+
+    def _iam_DetachRolePolicy(self, client: Any, request: Any) -> Any:
+        self.attached[request["PolicyArn"]]["Role"].remove(request["RoleName"])
+        return {}
+
+    def _iam_DetachUserPolicy(self, client: Any, request: Any) -> Any:
+        self.attached[request["PolicyArn"]]["User"].remove(request["UserName"])
+        return {}
+
+    def _iam_DetachGroupPolicy(self, client: Any, request: Any) -> Any:
+        self.attached[request["PolicyArn"]]["Group"].remove(request["GroupName"])
+        return {}
 
     def _kms_DescribeKey(self, client: Any, request: Any) -> Any:
         if request["KeyId"] not in self.keys:

@@ -146,6 +146,40 @@ def test_a_bucket_that_never_stays_empty_is_a_problem(sandbox: FakeAws, account:
     assert "cdc-sandbox-search stays because cdc-sandbox-pipeline imports from it." in said
 
 
+class TestAttachedPolicies:
+    """The runbook asks for them to be attached, and IAM deletes no policy that is."""
+
+    ARN = f"arn:aws:iam::{ACCOUNT}:policy/cdc-sandbox-pipeline-Operator"
+
+    @pytest.fixture
+    def attached(self, sandbox: FakeAws) -> FakeAws:
+        sandbox.stacks["cdc-sandbox-pipeline"].resources.append((KINDS["policy"], self.ARN))
+        holders = {"Role": ["on-call", "on-duty"], "User": ["anna"], "Group": ["operators"]}
+        sandbox.attached[self.ARN] = holders
+        return sandbox
+
+    def test_they_are_detached(self, attached: FakeAws, account: Account) -> None:
+        said = removed(account)
+        assert attached.attached[self.ARN] == {"Role": [], "User": [], "Group": []}
+        assert "Detached cdc-sandbox-pipeline-Operator from the role on-call." in said
+
+    def test_those_of_a_stack_that_stays_stay(self, attached: FakeAws, account: Account) -> None:
+        attached.stacks["cdc-sandbox-pipeline"].protected = True
+        not_removed(account)
+        assert attached.attached[self.ARN]["Role"] == ["on-call", "on-duty"]
+
+    def test_one_that_may_not_be_detached_is_named(
+        self, attached: FakeAws, account: Account
+    ) -> None:
+        attached.denied.add("iam:DetachRolePolicy")
+        said = not_removed(account)
+        assert any(line.startswith(f"Detach {self.ARN} if anybody has it") for line in said)
+        assert (
+            f"cdc-sandbox-pipeline could not be deleted: Logical{self.ARN}: "
+            "Cannot delete a policy attached to entities."
+        ) in said
+
+
 def test_a_search_stack_of_an_earlier_app_is_found(sandbox: FakeAws, account: Account) -> None:
     """`search_url` was set after a deploy: the app has no search stack, and the domain bills."""
     for name in ("cdc-sandbox-observability", "cdc-sandbox-pipeline"):

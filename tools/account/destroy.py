@@ -2,10 +2,10 @@
 
 Stacks are found by their prefix, even if they are no longer part of the app. Every step reads the
 current state and may be interrupted and repeated. First the event source mappings stop, so that no
-function writes; then buckets are emptied, which CloudFormation does not do; then stacks are
-deleted, those that import from another first. Buckets of the environment that no stack holds any
-more are deleted at the end: an update that took a bucket out of its stack could not delete it with
-objects in it.
+function writes; then buckets are emptied and policies detached, which CloudFormation does not do;
+then stacks are deleted, those that import from another first. Buckets of the environment that no
+stack holds any more are deleted at the end: an update that took a bucket out of its stack could not
+delete it with objects in it.
 """
 
 import time
@@ -157,8 +157,10 @@ class Removal:
         client = self.account.client("cloudformation")
         name, stack_id = str(stack["StackName"]), str(stack["StackId"])
         for attempt in range(1, _ATTEMPTS + 1):
-            for bucket in self._buckets(stack_id):
+            for bucket in self._physical(stack_id, "AWS::S3::Bucket"):
                 self._empty(bucket)
+            for policy in self._physical(stack_id, "AWS::IAM::ManagedPolicy"):
+                self._detach(policy)
             self.say(f"Deleting {name}.")
             client.delete_stack(StackName=stack_id)
             state = self._wait(stack_id)
@@ -190,14 +192,43 @@ class Removal:
                 if error.response["Error"]["Code"] not in _GONE:
                     self.problems.append(f"{bucket.name} could not be deleted: {error}.")
 
-    def _buckets(self, stack_id: str) -> list[str]:
+    def _physical(self, stack_id: str, kind: str) -> list[str]:
+        """Return the physical names of a stack's resources of one kind that are left."""
         return [
             each["PhysicalResourceId"]
             for each in inventory.resources(self.account, stack_id)
-            if each["ResourceType"] == "AWS::S3::Bucket"
+            if each["ResourceType"] == kind
             and each["ResourceStatus"] != "DELETE_COMPLETE"
             and each.get("PhysicalResourceId")
         ]
+
+    def _detach(self, policy: str) -> None:
+        """Detach a policy from those whom it was given, such as the operators' role.
+
+        IAM deletes no policy that is attached. Where this is not allowed, CloudFormation says so.
+        """
+        client = self.account.client("iam")
+        try:
+            for kind, detach in (
+                ("Role", client.detach_role_policy),
+                ("User", client.detach_user_policy),
+                ("Group", client.detach_group_policy),
+            ):
+                holders = inventory.pages(
+                    client,
+                    "list_entities_for_policy",
+                    f"Policy{kind}s",
+                    PolicyArn=policy,
+                    EntityFilter=kind,
+                )
+                for holder in list(holders):
+                    name = holder[f"{kind}Name"]
+                    detach(PolicyArn=policy, **{f"{kind}Name": name})
+                    self.say(
+                        f"Detached {policy.rpartition('/')[2]} from the {kind.lower()} {name}."
+                    )
+        except ClientError as error:
+            self.say(f"Detach {policy} if anybody has it, this may not: {error}.")
 
     def _empty(self, bucket: str) -> None:
         """Delete every object, version and delete marker of a bucket."""
