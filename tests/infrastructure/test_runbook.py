@@ -41,6 +41,36 @@ def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(everything: Assembl
     assert named | NO_ALARM == set(_sections(ROOT / "docs/how-to/runbook.md"))
 
 
+def test_an_alarm_on_a_release_says_how_to_deploy_its_fix(
+    everything: Assembly,
+) -> None:
+    resources = everything.pipeline["Resources"]
+    page = (ROOT / "docs/how-to/runbook.md").read_text()
+    texts = dict(
+        zip(_sections(ROOT / "docs/how-to/runbook.md"), page.split("\n## ")[1:], strict=True)
+    )
+    for group in of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup").values():
+        for alarm in group["Properties"]["AlarmConfiguration"]["Alarms"]:
+            description = resources[flat(alarm["Name"])]["Properties"]["AlarmDescription"]
+            reference = REFERENCE.search(description)
+            assert reference is not None
+            assert "`-c release=direct`" in texts[reference["section"]], reference["section"]
+
+
+def test_the_role_on_call_may_do_what_the_sections_of_alarms_do() -> None:
+    page = (ROOT / "docs/how-to/runbook.md").read_text()
+    preface, *sections = page.split("\n## ")
+    of_who_deploys = ("Domain key unusable", "Another domain", "The first deploy failed")
+    done = {
+        f"{service}:{''.join(word.title() for word in command.split('-'))}"
+        for section in sections
+        if not section.startswith(of_who_deploys)
+        for service, command in re.findall(r"\baws ([a-z]+) ([a-z-]+)", section)
+        if not command.startswith(("describe-", "get-", "list-"))
+    }
+    assert {f"`{action}`" for action in done} <= set(re.findall(r"`[a-z]+:\w+`", preface))
+
+
 def test_the_reference_shows_alarms_and_mappings(sandbox: Assembly, production: Assembly) -> None:
     pipelines = {"sandbox": sandbox.pipeline, "production": production.pipeline}
     for page in (functions_page, alarms_page):
