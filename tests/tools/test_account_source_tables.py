@@ -67,6 +67,53 @@ def test_a_table_that_fits(shop: dict[str, Any], account: Account) -> None:
     )
 
 
+class TestTheKeyOfTheTable:
+    """Its stream is encrypted with it, and no alarm says that a mapping cannot read it."""
+
+    KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+    @pytest.fixture(autouse=True)
+    def encrypted(self, shop: dict[str, Any], aws: FakeAws) -> None:
+        shop["SSEDescription"] = {
+            "Status": "ENABLED",
+            "SSEType": "KMS",
+            "KMSMasterKeyArn": self.KEY,
+        }
+        policy = {"Statement": []}
+        aws.keys[self.KEY] = {"KeyManager": "CUSTOMER", "KeyState": "Enabled", "Policy": policy}
+
+    @pytest.mark.parametrize("named", [None, f"{KEY[:-1]}0"])
+    def test_it_has_to_be_named(self, account: Account, named: str | None) -> None:
+        [finding] = look(account, **({"key_arn": named} if named else {}))
+        assert finding.level == "blocking"
+        assert finding.sentence.startswith(
+            f"Table Shop is encrypted with the customer's key {self.KEY}, and source_tables has "
+            f"key_arn={named!r}: "
+        )
+
+    def test_it_is_named(self, account: Account) -> None:
+        assert [each.level for each in look(account, key_arn=self.KEY)] == ["ok"]
+
+    def test_the_key_of_the_environment_is_granted(self, account: Account) -> None:
+        """As of a table that the app made, which was restored."""
+        tables = {ORDERS.name: {"arn": ARN, "stream_arn": STREAM}}
+        environment = load(
+            {"environment": "sandbox", "source_tables": tables, "kms_key_arn": self.KEY}
+        )
+        findings = preflight(account, wanted_of(account, environment, TABLES))
+        assert [each.level for each in findings if each.check == CHECK] == ["ok"]
+
+    def test_aws_lets_every_role_use_its_own(self, account: Account, aws: FakeAws) -> None:
+        aws.keys[self.KEY]["KeyManager"] = "AWS"
+        assert [each.level for each in look(account)] == ["ok"]
+
+    def test_one_that_may_not_be_described(self, account: Account, aws: FakeAws) -> None:
+        aws.denied.add("kms:DescribeKey")
+        [finding] = look(account)
+        assert finding.level == "unknown"
+        assert finding.sentence.endswith("could not be checked: allow kms:DescribeKey.")
+
+
 KEYS = [{"AttributeName": "customer_id", "KeyType": "HASH"}]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "updating": ({"TableStatus": "UPDATING"}, "Table Shop is UPDATING: wait until it is ACTIVE."),

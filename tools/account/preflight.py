@@ -246,7 +246,8 @@ def _source_table(
         return source_tables.absent(source)
     time_to_live = client.describe_time_to_live(TableName=source.name)["TimeToLiveDescription"]
     readers = _readers_at(account, source.name, source.setting.stream_arn, own)
-    return source_tables.judged(source, Found(table, time_to_live, readers), wanted)
+    manager = _manager_of_key(account, source_tables.key_of_table(table))
+    return source_tables.judged(source, Found(table, time_to_live, readers, manager), wanted)
 
 
 def _resources(account: Account, wanted: Wanted) -> list[tuple[str, str]]:
@@ -503,7 +504,7 @@ CHECKS = (
     Check(
         "source table",
         "cloudformation:ListStackResources, dynamodb:DescribeTable, dynamodb:DescribeTimeToLive, "
-        "lambda:ListEventSourceMappings and pipes:ListPipes",
+        "lambda:ListEventSourceMappings, pipes:ListPipes and kms:DescribeKey",
         _source_tables,
     ),
     Check(

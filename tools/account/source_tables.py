@@ -47,11 +47,13 @@ class Found:
         table: from DescribeTable.
         time_to_live: from DescribeTimeToLive.
         readers: of the stream that the setting names.
+        manager: `CUSTOMER` or `AWS`, who manages the table's key; None if that may not be read.
     """
 
     table: Mapping[str, Any]
     time_to_live: Mapping[str, Any] = field(default_factory=dict)
     readers: StreamReaders = field(default_factory=lambda: StreamReaders(""))
+    manager: str | None = "AWS"
 
 
 def elsewhere(source: SourceTable, wanted: Wanted) -> list[Finding]:
@@ -78,7 +80,7 @@ def absent(source: SourceTable) -> list[Finding]:
 
 def judged(source: SourceTable, found: Found, wanted: Wanted) -> list[Finding]:
     """Return the findings on a table that exists; what it had before the deploy is always one."""
-    problems = [*_state(source, found), *_stream(source, found)]
+    problems = [*_state(source, found), *_stream(source, found), *_key(source, found, wanted)]
     others = [*_readers(source, found), *_time_to_live(source, found)]
     findings = [Finding(CHECK, level, sentence) for level, sentence in (*problems, *others)]
     if not problems:
@@ -135,6 +137,36 @@ def _stream(source: SourceTable, found: Found) -> Iterator[tuple[Level, str]]:
             f"(its other readers stop), enable it with {_USABLE} ({enable}), and set stream_arn to "
             "the new one.",
         )
+
+
+def key_of_table(table: Mapping[str, Any]) -> str:
+    """Return the key of KMS that a table is encrypted with, empty if DynamoDB owns it."""
+    return str(table.get("SSEDescription", {}).get("KMSMasterKeyArn", ""))
+
+
+def _key(source: SourceTable, found: Found, wanted: Wanted) -> Iterator[tuple[Level, str]]:
+    """Whether the roles may use the table's key, without which they read neither it nor its stream.
+
+    DynamoDB Streams are encrypted with the table's key:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+    """
+    used = key_of_table(found.table)
+    named = {source.setting.key_arn, wanted.key, *wanted.former_keys}
+    if used in named or found.manager == "AWS":
+        return
+    if found.manager is None:
+        yield (
+            "unknown",
+            f"Whether the key {used} of table {source.name} is a customer's, which key_arn has to "
+            "name, could not be checked: allow kms:DescribeKey.",
+        )
+        return
+    yield (
+        "blocking",
+        f"Table {source.name} is encrypted with the customer's key {used}, and source_tables has "
+        f"key_arn={source.setting.key_arn!r}: the functions could read neither the table nor its "
+        "stream; set key_arn to the table's key.",
+    )
 
 
 def _lost(source: SourceTable, view: str) -> str:
