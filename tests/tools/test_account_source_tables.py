@@ -79,7 +79,7 @@ class TestTheKeyOfTheTable:
             "SSEType": "KMS",
             "KMSMasterKeyArn": self.KEY,
         }
-        policy = {"Statement": []}
+        policy: dict[str, Any] = {"Statement": []}
         aws.keys[self.KEY] = {"KeyManager": "CUSTOMER", "KeyState": "Enabled", "Policy": policy}
 
     @pytest.mark.parametrize("named", [None, f"{KEY[:-1]}0"])
