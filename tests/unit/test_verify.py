@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, Change, Image, Outcome, Sink
+from dynamodb_streams_cdc import Aggregation, Change, Image, Outcome, Sink, serialize_item
 from dynamodb_streams_cdc.control import backfill, parts
 from dynamodb_streams_cdc.control.functions import (
     RESPONSE_TOO_LARGE,
@@ -700,14 +700,38 @@ def divide(o: Operated, odd: Sink) -> None:
     o.backfill().run()
 
 
+WITHOUT_SUMS = "its sums: those of the aggregation alone can be compared, and of one ledger"
+
+
 def test_sums_of_several_ledgers_are_not_compared() -> None:
     """The rows of one would be added up with those of the other."""
     o = Operated(ITEMS)
     divide(o, Aggregation(MemoryLedger(), contributions))
     report = o.verify().run()
     assert (report.count, report.verified) == (0, True)
-    assert report.left_out == {"aggregation": ["its sums: they are in several ledgers"]}
+    assert report.left_out == {"aggregation": [WITHOUT_SUMS]}
     assert o.verify("part", share=0.5).run().left_out == {}
+
+
+@pytest.mark.parametrize("ledgers", [1, 2])
+def test_sums_of_a_further_sink_are_not_those_of_the_aggregation(ledgers: int) -> None:
+    """Its rows were added to the ledger's, and several ledgers of it left out the sums of both."""
+    o = Operated(ITEMS)
+    o.backfill().run()
+    processor = o.handlers["aggregation"]
+    assert isinstance(processor, Processor)
+    even, odd = (Aggregation(MemoryLedger(), contributions) for _ in range(2))
+    sink = ByNumber(even, odd if ledgers == 2 else even)
+    o.handlers["board"] = replace(processor, name="board", sink=sink)
+    work = o.backfill("board")
+    work.processors = ["board"]
+    work.run()
+    alter_a_sum(o, 5)
+    verification = o.verify()
+    verification.processors = {"board": "board", **SINKS}
+    report = verification.run()
+    assert report.differences == {"aggregation": {"sum": 1}}
+    assert report.left_out == {"board": [WITHOUT_SUMS]}
 
 
 def test_an_entity_that_cannot_be_compared_is_named() -> None:
@@ -722,6 +746,9 @@ def test_an_entity_that_cannot_be_compared_is_named() -> None:
     left_out = {"aggregation": ["entity odd: the copies of its sink cannot be read one by one"]}
     assert report.left_out == left_out
     assert o.verify("one", entity="even").run().left_out == {}
+    keys = [serialize_item({"id": f"item-{number}"}) for number in range(2)]
+    assert o.verify("even item").run_items(keys[:1]).left_out == {}
+    assert o.verify("odd item").run_items(keys[1:]).left_out == left_out
 
 
 def test_sums_that_always_move_are_not_verified(filled: Operated) -> None:

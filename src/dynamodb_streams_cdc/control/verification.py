@@ -64,7 +64,7 @@ class VerifyResponse(PartResponse):
         stores: how many stores the sink has.
         ledgers: how many of them are ledgers: of several, the sums cannot be compared, because two
             may have one table of sums.
-        uncompared: entities whose sink cannot be compared.
+        uncompared: entities whose sink cannot be compared; of items, those of these alone.
         sums: what the copies read add up to, or the sums read; amounts as text.
         revisions: number of writes of the sums read.
         unchecked: copies whose identity is a digest, so that their item cannot be looked up.
@@ -138,11 +138,7 @@ class Verification:
             comparable=bool(self.stores) and isinstance(table, WholeTable),
             stores=len(self.stores),
             ledgers=sum(isinstance(store, Aggregation) for store in self.stores),
-            uncompared=[
-                entity
-                for entity, sink in self.applier.sinks_by_entity.items()
-                if id(sink) not in self._numbers
-            ],
+            uncompared=self._uncompared(part.records),
             read=0,
             units=0.0,
             place=part.place,
@@ -161,6 +157,15 @@ class Verification:
         take(self._told(part, table, response, sums), part, response, self.applier.deadline)
         response["sums"] = as_text(add(sums))
         return response
+
+    def _uncompared(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        keys = (record["Keys"] for record in records if isinstance(record.get("Keys"), Mapping))
+        asked = {self.applier.entity_of(deserialize_item(each, "Keys")) for each in keys}
+        return [
+            entity
+            for entity, sink in self.applier.sinks_by_entity.items()
+            if id(sink) not in self._numbers and (not records or entity in asked)
+        ]
 
     def _told(
         self, part: Part, table: WholeTable, response: VerifyResponse, sums: list[Contribution]

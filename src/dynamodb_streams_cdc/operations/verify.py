@@ -180,7 +180,7 @@ class Verify:
     named: bool = False
     report: VerifyReport = field(default_factory=VerifyReport)
     _silent: set[str] = field(default_factory=set, init=False)
-    _several_ledgers: bool = field(default=False, init=False)
+    _without_sums: set[str] = field(default_factory=set, init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def run(self) -> VerifyReport:
@@ -250,6 +250,7 @@ class Verify:
             answer = self._ask(name, [{"Keys": keys} for keys in items])
             if answer is None or not self._is_comparable(name, answer):
                 continue
+            self._leave_out(name, answer)
             self.report.read[name] = len(items) - len(answer.get("lost", ()))
             self._keep_differences(name, answer["differences"])
         self._complain_if_nothing_is_compared()
@@ -285,17 +286,22 @@ class Verify:
         answer = self._ask(processor, [])
         if not answer or not self._is_comparable(processor, answer):
             return 0
+        self._leave_out(processor, answer)
+        comparable = 1 if self.processors[processor] == AGGREGATION else 0
+        if answer.get("ledgers", 0) > comparable and self._reads_all:
+            self._without_sums.add(processor)
+            why = "its sums: those of the aggregation alone can be compared, and of one ledger"
+            self.report.left_out.setdefault(processor, []).append(why)
+        return int(answer["stores"])
+
+    def _leave_out(self, processor: str, answer: Mapping[str, Any]) -> None:
         left_out = [
             f"entity {entity}: the copies of its sink cannot be read one by one"
             for entity in answer.get("uncompared", ())
             if self.entity in (None, entity)
         ]
-        if answer.get("ledgers", 0) > 1 and self._compares_sums:
-            self._several_ledgers = True
-            left_out.append("its sums: they are in several ledgers")
         if left_out:
             self.report.left_out[processor] = left_out
-        return int(answer["stores"])
 
     def _is_comparable(self, processor: str, answer: Mapping[str, Any]) -> bool:
         if answer["comparable"]:
@@ -350,15 +356,17 @@ class Verify:
                 yield from self._parts(f"copies{store}", processor, **asked)
 
     def _sums_parts(self, side: str, able: Mapping[str, int]) -> Iterator[WalkedPart]:
-        if self._compares_sums:
-            for processor in able:
-                if self.processors[processor] == AGGREGATION:
-                    asked = {"operation": Operation.VERIFY, "of": "sums"}
-                    yield WalkedPart(f"{side}/{processor}", processor, asked)
+        for processor in filter(self._compares_sums, able):
+            asked = {"operation": Operation.VERIFY, "of": "sums"}
+            yield WalkedPart(f"{side}/{processor}", processor, asked)
+
+    def _compares_sums(self, processor: str) -> bool:
+        is_aggregation = self.processors[processor] == AGGREGATION
+        return self._reads_all and is_aggregation and processor not in self._without_sums
 
     @property
-    def _compares_sums(self) -> bool:
-        return self.entity is None and self.share >= 1 and not self._several_ledgers
+    def _reads_all(self) -> bool:
+        return self.entity is None and self.share >= 1
 
     def _walk(self, phase: str, parts: Iterator[WalkedPart] | Sequence[WalkedPart]) -> None:
         walk = self.walk(
@@ -378,7 +386,7 @@ class Verify:
             self.job.add_amounts(kind, answer["sums"])
             revisions = {name: {"": str(n)} for name, n in answer["revisions"].items()}
             self.job.add_amounts(f"{kind} revisions", revisions)
-        elif kind.startswith("copies") and self._compares_sums:
+        elif kind.startswith("copies") and self._compares_sums(part.processor):
             self.job.add_amounts("ledger", answer["sums"])
         self._keep_differences(part.processor, answer["differences"])
         return {"unchecked": answer["unchecked"]}
@@ -394,8 +402,8 @@ class Verify:
 
     def _verify_sums(self, able: Mapping[str, int]) -> None:
         """Compare sums with the ledger; read the ledger again for those that moved meanwhile."""
-        names = [n for n in able if self.processors[n] == AGGREGATION]
-        if not self._compares_sums or not names:
+        names = [*filter(self._compares_sums, able)]
+        if not names:
             return
         [processor] = names
         for left in reversed(range(ROUNDS)):
