@@ -3,7 +3,6 @@
 Times are seconds since the start. A record is named by its sequence number.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,8 +28,6 @@ MOST_LINES = 3_000
 """Lines of a timeline that are shown."""
 
 FAULT = "FAULT: "
-_DEADLINE = re.compile(r"Deadline\(clock=.*?\.\.")
-"""An argument of each request of a sink, which says nothing to a reader."""
 
 DONE, FAILED, LEFT, KILLED, IGNORED = "done", "failed", "left", "killed", "ignored"
 """Outcomes of a record in an invocation; `left` is for the next attempt."""
@@ -122,8 +119,7 @@ def _shard(stream: SimulatedStream, shard: Shard, places: Mapping[str, str]) -> 
 
 
 def _line(entry: Entry) -> dict[str, Any]:
-    text = _DEADLINE.sub("deadline", str(entry))
-    return {"at": _seconds(entry.at), "who": entry.who, "text": text, "kind": _kind(entry)}
+    return {"at": _seconds(entry.at), "who": entry.who, "text": str(entry), "kind": _kind(entry)}
 
 
 def _kind(entry: Entry) -> str:
