@@ -63,8 +63,11 @@ MOST = {
     "amount": 9_999,
     "shards": 8,
     "existing": 20,
-    "longest backoff": 86_400,
+    "longest backoff": 14_400,
 }
+SHORTEST_BACKOFF = 300
+"""Seconds: with fewer, an outage of two days has more invocations than the page waits for."""
+
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _WRITE = re.compile(r"(\w+)\s+(\d+)(?:\s+group\s+(\d+))?(?:\s+amount\s+(\d+))?")
 _FAULT = re.compile(rf"fault\s+(.+?)(?:\s+for\s+{_NUMBER})?")
@@ -124,8 +127,8 @@ def read(text: str) -> Script:
     )
     if schedule.partitions < 1:
         _refuse("shards must be 1 or more", None)
-    if schedule.longest_backoff < 1:
-        _refuse("longest backoff must be 1 or more", None)
+    if schedule.longest_backoff < SHORTEST_BACKOFF:
+        _refuse(f"longest backoff must be {SHORTEST_BACKOFF} or more", None)
     return Script(schedule, tuple(lines))
 
 
