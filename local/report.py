@@ -181,8 +181,8 @@ def verdict(console: DemoConsole, found: Comparison, tables: Iterable[Declared] 
     _differences(console, found)
     console.line()
     if found.equal:
-        left_out = ", ".join(sink for table in tables for sink in unchecked(table))
-        said = f"every sink but {left_out}, which was not compared, equals the table"
+        left_out = dict.fromkeys(sink for table in tables for sink in unchecked(table))
+        said = f"every compared sink equals the table; not compared: {', '.join(left_out)}"
         console.line(said if left_out else VERDICT, "bold green")
     else:
         console.line(f"not equal to the table: {', '.join(found.differing)}", "bold red")

@@ -159,12 +159,7 @@ class Recovery:
         for problem in unexpected(found, self._poison):
             self._fail(f"before the fix, {problem}")
         if not self.problems:
-            self._console.line(
-                f"Missing in {' and '.join(self._poison.compared)}: exactly the"
-                f" {len(self._poison.items):,} poison items; counts of documents are as much"
-                " lower. Nothing else differs.",
-                "green",
-            )
+            self._console.line(missing(self._poison), "green")
 
     def _correct(self) -> None:
         self._heading("Fix the cause: correct the items in the table")
@@ -293,19 +288,31 @@ def shortened(lines: Sequence[str], most: int, columns: int = _SHOWN_COLUMNS) ->
     return [*shown[:half], f"... {len(shown) - 2 * half:,} lines more ...", *shown[-half:]]
 
 
+def missing(poison: Poison) -> str:
+    """Return the sentence for a comparison in which nothing is unexpected."""
+    sinks = poison.compared
+    if not sinks:
+        return "Nothing differs: no sink that is compared refuses the poison."
+    count = len(set[str]().union(*map(poison.refused_by, sinks)))
+    return (
+        f"Missing in {' and '.join(sinks)}: exactly the {count:,} poison items; counts of documents"
+        " are as much lower. Nothing else differs."
+    )
+
+
 def unexpected(found: Comparison, poison: Poison) -> list[str]:
     """Return the differences other than that each sink lacks exactly the poison it refuses."""
     problems = []
-    missing: dict[str, set[str]] = {}
+    lacked: dict[str, set[str]] = {}
     for sink in found.sinks:
         due = poison.refused_by(sink.sink)
         for each in sink.differences:
             if each.kind == "missing" and each.item in due:
-                missing.setdefault(sink.sink, set()).add(each.item)
+                lacked.setdefault(sink.sink, set()).add(each.item)
             elif not _is_lower_count(each, poison):
                 problems.append(f"{sink.sink}: {each}")
     for name in poison.compared:
-        there = poison.refused_by(name) - missing.get(name, set())
+        there = poison.refused_by(name) - lacked.get(name, set())
         problems += [f"{name}: {item} is there" for item in sorted(there)]
     return problems
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambdas.example_domain import TABLES
 from local.deployed.dead_letters import dead_letter_of
+from local.scenarios import recovery
 from local.scenarios.recovery import inconsistencies, shortened, summary, unexpected
 from local.verify import Comparison, Difference, SinkComparison
 from local.workload.poison import Poison
@@ -58,6 +60,19 @@ def test_poison_of_a_sink_without_a_check_is_not_looked_for() -> None:
     assert problems(due(), "board") == []
     assert poison("board").compared == ["aggregation", "search"]
     assert poison("board").refusing == ["aggregation", "board", "search"]
+
+
+def test_what_is_missing_is_said_of_compared_sinks_alone() -> None:
+    """The sentence counted the items that a further sink alone refuses, and named no sink."""
+    made = poison()
+    story = made.items["orders/S=1/S=1"]
+    further = ItemPoison("a defect", {}, {}, frozenset({"board"}))
+    made.items["orders/S=3/S=3"] = replace(story, item="orders/S=3/S=3", poison=further)
+    assert recovery.missing(made).startswith(
+        "Missing in aggregation and search: exactly the 2 poison items;"
+    )
+    made.items = {"orders/S=3/S=3": made.items["orders/S=3/S=3"]}
+    assert recovery.missing(made).startswith("Nothing differs:")
 
 
 @pytest.mark.parametrize("sink", ["aggregation", "search"])
