@@ -248,8 +248,20 @@ def load(context: Mapping[str, Any], project: Mapping[str, Any] | None = None) -
 
 
 def cdk_json() -> dict[str, Any]:
-    """Return the context that cdk.json gives the app."""
-    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    """Return the context that cdk.json gives the app.
+
+    Raises:
+        SettingsError: the file is missing, is no JSON, or has no context.
+    """
+    try:
+        content = json.loads((ROOT / "cdk.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"cdk.json cannot be read: {error}."
+        raise SettingsError(message) from None
+    context = content.get("context") if isinstance(content, dict) else None
+    if not isinstance(context, dict):
+        message = 'cdk.json has no object "context", which holds the settings.'
+        raise SettingsError(message)
     return context
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from stacks import environments
 from tests.lambdas.conftest import without_documents
 from tests.tools.conftest import Cdk, Make
 from tests.tools.fake_aws import ACCOUNT, REGION, FakeAws, Stack
-from tools.account import cdk, deploy, settings
+from tools.account import cdk, deploy, e2e, settings
 from tools.account.identity import Account, AccountError, sign_in
 from tools.example_context import CONTEXT
 
 ALARMS = "-c alarms=none"
+FROM_FILE = settings.cdk_json  # every test replaces it
 
 
 @pytest.fixture
@@ -131,6 +133,34 @@ def test_options_that_the_cdk_would_take_otherwise_are_refused(
 )
 def test_options_of_the_cdk_are_no_settings(options: str) -> None:
     assert settings.words(options) == shlex.split(options)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cdk.json cannot be read: "),
+        ('{"context": {"environments": {}},}', "cdk.json cannot be read: "),
+        ("{}", 'cdk.json has no object "context"'),
+        ("[]", 'cdk.json has no object "context"'),
+    ],
+)
+def test_a_cdk_json_that_cannot_be_read_is_named(
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    content: str | None,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(settings, "cdk_json", FROM_FILE)
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    if content is not None:
+        (tmp_path / "cdk.json").write_text(content)
+    status, said = make("synth", "sandbox")
+    assert status == 1
+    assert sentence in said
+    assert e2e.main(["sandbox"]) == 1
+    assert sentence in capsys.readouterr().out
 
 
 def test_a_person_at_a_terminal_is_asked_by_the_cdk(started: Cdk, account: Account) -> None:

@@ -23,7 +23,7 @@ from tools.account import deploy, destroy, inventory
 from tools.account.findings import Finding, refuse_blocking
 from tools.account.identity import AccountError, confirm, sign_in
 from tools.account.places import Place, in_account, on_emulator
-from tools.account.settings import deployable, names_of, settings_of
+from tools.account.settings import names_of, settings_of
 from tools.account.steps import (
     exit_status,
     expect_equal,
@@ -184,7 +184,7 @@ def _refuse_existing_tables(environment: str, options: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 only if every check passed and nothing is left."""
     parser = argparse.ArgumentParser(prog="python -m tools.account.e2e", description=__doc__)
-    parser.add_argument("environment", nargs="?", choices=(*deployable(), "local"))
+    parser.add_argument("environment", nargs="?")
     given = parser.parse_args(arguments).environment
     # Not ENVIRONMENT: its default is an environment of an account, and this one is the emulator.
     environment = given or os.environ.get("E2E_ENVIRONMENT") or "local"

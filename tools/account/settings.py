@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.deployed.deployment import QUALIFIER, QUALIFIER_KEY
 from stacks import environments
-from stacks.environments import SettingsError, cdk_json
+from stacks.environments import SettingsError
 from tools.account.identity import AccountError
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def _context(found: list[str]) -> dict[str, str]:
     parser.add_argument("-c", "--context", action="append", default=[])
     known, _ = parser.parse_known_args(found)
     return dict(each.partition("=")[::2] for each in known.context)
+
+
+def cdk_json() -> dict[str, Any]:
+    """Return the context of cdk.json.
+
+    Raises:
+        AccountError: It cannot be read.
+    """
+    try:
+        return environments.cdk_json()
+    except SettingsError as error:
+        raise AccountError(str(error)) from error
 
 
 def deployable() -> list[str]:
