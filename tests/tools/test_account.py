@@ -114,6 +114,9 @@ def test_a_first_pass_that_fails_is_not_followed_by_a_second(
         ("-c a=1 batch_size=5", "did you mean -c batch_size=5?"),
         ("-c.batch_size=0", "did you mean -c batch_size=0?"),
         ("--context.batch_size=0", "did you mean -c batch_size=0?"),
+        # The CDK warns, and deploys without the setting.
+        ("-c alarm_email -c a=1", "-c 'alarm_email', which sets nothing: write -c NAME=VALUE"),
+        ("--context", "-c '', which sets nothing: write -c NAME=VALUE"),
     ],
 )
 def test_options_that_the_cdk_would_take_otherwise_are_refused(

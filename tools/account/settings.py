@@ -28,8 +28,8 @@ def words(options: str) -> list[str]:
     """Split CDK_OPTIONS into words as a shell would, without running anything.
 
     Raises:
-        AccountError: A quotation mark is left open, a setting lacks its -c, or another environment
-            is chosen.
+        AccountError: A quotation mark is left open, a setting lacks its -c or its value, or another
+            environment is chosen.
     """
     try:
         found = shlex.split(options)
@@ -50,8 +50,12 @@ def words(options: str) -> list[str]:
 def _context(found: list[str]) -> dict[str, str]:
     """Return the settings in words for the CDK, such as `-c name=value`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--context", action="append", default=[])
+    parser.add_argument("-c", "--context", action="append", nargs="?", const="", default=[])
     known, _ = parser.parse_known_args(found)
+    for each in known.context:
+        if "=" not in each:
+            message = f"CDK_OPTIONS has -c {each!r}, which sets nothing: write -c NAME=VALUE."
+            raise AccountError(message)
     return dict(each.partition("=")[::2] for each in known.context)
 
 
