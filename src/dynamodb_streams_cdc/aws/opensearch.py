@@ -25,7 +25,7 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
     Documents,
     as_json,
 )
-from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, meaning
+from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, FAILED, meaning
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
 from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair, SearchIndex
@@ -81,13 +81,14 @@ class OpenSearchIndex(Documents):
         """Create the first index with its aliases; an index that exists already is success."""
         try:
             self._make(1, {self.alias: WRITES, self.name: READS}, deadline)
-        except TransportError as error:
+        except FAILED as error:
             if _is_there(error):
                 return
             # No document is at fault for an index that cannot be created.
             found = meaning(error)
             denied = isinstance(found, AccessDeniedError)
-            message = f"the index {self._of(1)} cannot be created: {found if denied else error}"
+            told = error if isinstance(error, TransportError) and not denied else found
+            message = f"the index {self._of(1)} cannot be created: {told}"
             raise (AccessDeniedError if denied else RetryableError)(message) from error
 
     def pair(self, deadline: Deadline) -> Pair | None:
@@ -143,7 +144,7 @@ class OpenSearchIndex(Documents):
         while self._number(self._second, deadline) is None:
             try:
                 self._make(number, {self._second: WRITES}, deadline)
-            except TransportError as error:
+            except FAILED as error:
                 # Or another operator was first, and the alias has its write index.
                 others = self._number(self._second, deadline) is not None
                 if not _is_there(error) and not others:
@@ -181,7 +182,7 @@ class OpenSearchIndex(Documents):
             )
         except NotFoundError:
             return False
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return True
 
@@ -228,7 +229,7 @@ class OpenSearchIndex(Documents):
             )
         except NotFoundError:
             return False
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return True
 
@@ -246,17 +247,18 @@ class OpenSearchIndex(Documents):
         metas = [each["mappings"].get("_meta", {}) for each in found.values()]
         return dict(*metas)
 
-    def _asked(
-        self, ask: Callable[..., Mapping[str, Any]], index: str, deadline: Deadline
-    ) -> Mapping[str, Any]:
+    def _asked(self, ask: Callable[..., Any], index: str, deadline: Deadline) -> Mapping[str, Any]:
         """Return the answer about an index, by its name; nothing if it does not exist."""
         deadline.check()
         # Ignored, so that the client does not log a warning every ten seconds.
         params = {"request_timeout": REQUEST_SECONDS, "ignore": [404]}
         try:
             answer = ask(index=index, params=params)
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
+        if not isinstance(answer, Mapping):
+            message = "the answer is empty: something in front of OpenSearch gave it"
+            raise RetryableError(message)
         return {} if "error" in answer else answer
 
 
@@ -276,7 +278,7 @@ WRITES: Mapping[str, Any] = {"is_write_index": True}
 READS: Mapping[str, Any] = {"filter": {"term": {f"{CDC}.deleted": False}}}
 
 
-def _is_there(error: TransportError) -> bool:
+def _is_there(error: Exception) -> bool:
     return isinstance(error, RequestError) and error.error == EXISTS
 
 

@@ -10,15 +10,12 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opensearchpy.exceptions import ConflictError as DocumentMoved
-from opensearchpy.exceptions import (
-    NotFoundError,
-    SerializationError,
-    TransportError,
-)
+from opensearchpy.exceptions import NotFoundError
 
 from dynamodb_streams_cdc.aws.opensearch_errors import (
     CONFLICT,
     DOCUMENT_MISSING,
+    FAILED,
     MISSING,
     meaning,
     refusal,
@@ -154,7 +151,7 @@ class Documents:
             )
         except NotFoundError:
             return None
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
@@ -180,7 +177,7 @@ class Documents:
                 raise meaning(error) from error
             self.create(deadline)
             return held is None and self._replace(None, upsert, deadline, attempt=1)
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return True
 
@@ -204,7 +201,7 @@ class Documents:
             )
         except NotFoundError:
             return 0
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return int(answer["hits"]["total"]["value"])
 
@@ -229,7 +226,7 @@ class Documents:
             )
         except NotFoundError:
             return 0
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return int(answer["deleted"])
 
@@ -275,7 +272,7 @@ class Documents:
             )
         except NotFoundError:
             self.create(deadline)
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
 
     def _search(self, deadline: Deadline, **body: Any) -> list[Mapping[str, Any]]:
@@ -301,7 +298,7 @@ class Documents:
             except NotFoundError:
                 self.create(deadline)
                 return ask()
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
 
     def remove(self, name: str, token: str, deadline: Deadline) -> bool:
@@ -317,7 +314,7 @@ class Documents:
             )
         except (NotFoundError, DocumentMoved):
             return False
-        except TransportError as error:
+        except FAILED as error:
             raise meaning(error) from error
         return True
 
@@ -384,7 +381,7 @@ class Documents:
                     "request_timeout": REQUEST_SECONDS,
                 },
             )
-        except (TransportError, SerializationError) as error:
+        except FAILED as error:
             raise meaning(error) from error
         return [answer for item in response["items"] for answer in item.values()]
 

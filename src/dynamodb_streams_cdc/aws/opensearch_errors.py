@@ -57,6 +57,10 @@ DOCUMENT_MISSING = "document_missing_exception"
 MISSING = "index_not_found_exception"
 EXISTS = "resource_already_exists_exception"
 
+FAILED = (TransportError, SerializationError)
+"""What the client raises for a request: the second for an answer that is not JSON, which comes from
+something in front of OpenSearch, such as a page of a proxy."""
+
 
 class SearchRefused(Exception):
     """Raised if OpenSearch refuses a request or a document for a reason that is in no table."""

@@ -5,7 +5,7 @@ The contract of the index runs on OpenSearch itself, in `tests/integration/test_
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,6 +18,8 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
     RETRY_ON_CONFLICT,
 )
 from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, MISSING
+from dynamodb_streams_cdc.errors import RetryableError
+from dynamodb_streams_cdc.sinks.comparison import Segment
 from dynamodb_streams_cdc.sinks.documents import CDC
 from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ITEM, upsert
@@ -154,3 +156,50 @@ def test_every_request_ends_before_the_invocation_does() -> None:
     assert index.replace(index.read("1", deadline()), upsert("1", "1"), deadline())
     assert {each.timeout for each in sent} == {REQUEST_SECONDS}
     assert len(sent) == 4
+
+
+class Proxy(Connection):
+    """Answers in the place of OpenSearch."""
+
+    answer: tuple[int, Mapping[str, str], str] = (200, {"content-type": "text/html"}, "<html>")
+
+    def perform_request(self, *args: Any, **others: Any) -> Any:
+        return self.answer
+
+
+def behind(proxy: type[Connection]) -> OpenSearchIndex:
+    client = OpenSearch("http://node", connection_class=proxy, max_retries=0)
+    return OpenSearchIndex(client, "orders", properties={}, settings={})
+
+
+REQUESTS: dict[str, Callable[[OpenSearchIndex], object]] = {
+    "begin": lambda index: index.begin(deadline()),
+    "create": lambda index: index.create(deadline()),
+    "delete": lambda index: index.delete(3, deadline()),
+    "every": lambda index: index.every(deadline()),
+    "pair": lambda index: index.pair(deadline()),
+    "purge": lambda index: index.purge(7.0, 100, deadline()),
+    "read": lambda index: index.read("1", deadline()),
+    "read_many": lambda index: index.read_many(["1"], deadline()),
+    "release": lambda index: index.release(1, deadline()),
+    "remove": lambda index: index.remove("1", "[1, 1]", deadline()),
+    "replace": lambda index: index.replace(None, upsert("1", "1"), deadline()),
+    "swap": lambda index: index.swap(1, 2, deadline()),
+    "tombstones": lambda index: index.tombstones(None, deadline()),
+    "walk": lambda index: index.walk(Segment(), None, 10, deadline()),
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_a_page_in_the_place_of_an_answer_is_an_outage(
+    request_: Callable[[OpenSearchIndex], object],
+) -> None:
+    """Each write looks first whether there is a second index: no record is at fault for a page."""
+    with pytest.raises(RetryableError, match="not JSON"):
+        request_(behind(Proxy))
+
+
+def test_an_empty_404_does_not_say_that_there_is_no_second_index() -> None:
+    proxy = type("Empty", (Proxy,), {"answer": (404, {}, "")})
+    with pytest.raises(RetryableError, match="empty"):
+        behind(proxy).pair(deadline())
