@@ -8,6 +8,7 @@ Lambda promises (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 import json
 from collections import deque
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 from dynamodb_streams_cdc.esm.batch import ENVELOPE, LARGEST_PAYLOAD, Batch, Entry
@@ -195,6 +196,17 @@ class Lane:
             self.buffered_bytes -= entry.size
             batch.entries.append(self.buffer.popleft())
 
+    def _make_room(self) -> None:
+        """Part the next batch if the state of its window has grown into the room of its records."""
+        if self.window is None or not self.stack:
+            return
+        entries, attempts = self.stack[-1].entries, self.stack[-1].attempts
+        room = LARGEST_PAYLOAD - self._envelope()
+        fitting = max(1, sum(size <= room for size in accumulate(entry.size for entry in entries)))
+        if fitting < len(entries):
+            first, second = entries[:fitting], entries[fitting:]
+            self.stack[-1:] = [Batch(second, attempts=attempts), Batch(first, attempts=attempts)]
+
     def _envelope(self) -> int:
         """Return the bytes of an event without its records; with a window, a few more at most."""
         if self.window is None:
@@ -268,6 +280,7 @@ class Lane:
             self.window = None
         elif self.window is not None:
             self.window.keep(verdict.state, [entry.record for entry in batch.entries])
+            self._make_room()
         self._sealed = True
         _finish(batch.entries)
 
@@ -280,6 +293,7 @@ class Lane:
         _finish(done)
         remainder = Batch(batch.entries)
         self.stack[-1] = remainder
+        self._make_room()
         if self.context.policies.top_up and len(self.stack) == 1:
             self._fill(remainder)
 

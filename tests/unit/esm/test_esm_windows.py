@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.esm import SHARD_END, ConfigurationError, Engine, Policies
+from dynamodb_streams_cdc.esm.batch import LARGEST_PAYLOAD
+from dynamodb_streams_cdc.esm.poller.invocation import payload_of
 from tests.unit.esm.driver import (
     DEAD_LETTERS,
     SHARD,
@@ -42,7 +44,8 @@ def windowed(
     **settings: Any,
 ) -> Driver:
     engine = Engine(
-        description(TumblingWindowInSeconds=60, BatchSize=2, **settings), policies=policies
+        description(**{"TumblingWindowInSeconds": 60, "BatchSize": 2, **settings}),
+        policies=policies,
     )
     driver = Driver(engine, handler, {SHARD: source}, now, closed={SHARD} if closed else set())
     return driver.run(seconds)
@@ -63,6 +66,29 @@ def test_rule_19_the_state_is_in_the_6_mb_of_the_event() -> None:
     assert windowed(source, lambda event: state).batches[:1] == [[3, 4]]
     run = windowed([*records(2), *source], lambda event: state)
     assert run.batches[:3] == [[1, 2], [3], [4]]
+
+
+@pytest.mark.parametrize("fails", ["partly", "all"])
+def test_rule_19_a_state_that_grew_takes_no_room_of_the_records_left(fails: str) -> None:
+    """What a retry or the other half of a batch carries was chosen before the state grew."""
+    large = {"text": {"S": "x" * 2_900_000}}
+    source = [*records(2), *(record(number, image=large) for number in (3, 4))]
+
+    def handler(event: dict[str, Any]) -> dict[str, Any]:
+        assert len(payload_of(event)) <= LARGEST_PAYLOAD
+        if len(event["Records"]) == 4 and fails == "all":
+            raise RuntimeError
+        state = {"state": "x" * 900_000}
+        return state | report(*numbers(event)[2:3])
+
+    run = windowed(
+        source,
+        handler,
+        BatchSize=4,
+        BisectBatchOnFunctionError=True,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
+    assert run.batches == [[1, 2, 3, 4], *([[1, 2]] if fails == "all" else []), [3], [4], []]
 
 
 def test_rule_51_the_event_carries_window_and_state() -> None:
