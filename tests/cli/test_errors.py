@@ -5,10 +5,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -23,6 +27,8 @@ from typer.main import get_command
 from dynamodb_streams_cdc.cli.app import app
 from dynamodb_streams_cdc.cli.errors import sentence, sentences
 from dynamodb_streams_cdc.operations.endpoint import problem_of
+from dynamodb_streams_cdc.operations.stack import ASKING
+from dynamodb_streams_cdc.operations.stack import _client as make_client
 from tests.cli.conftest import STACK, Cloud, fail, refusal, refuse
 from tests.fake_pipeline import BUCKET, ON_FAILURE
 from tools.cli_reference import commands
@@ -225,6 +231,38 @@ def test_an_endpoint_that_is_not_of_aws(cloud: Cloud, command: list[str]) -> Non
     cloud.fails = fail(ResponseParserError(text))
     line = fails(cloud, command)
     assert line.startswith("Unable to parse response, invalid XML received: see --endpoint-url")
+
+
+class Page(BytesIO):
+    """The body of an answer, as urllib3 gives it."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
+
+
+@pytest.mark.parametrize("status", [200, 307, 403])
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("s3", "list_objects_v2", {"Bucket": "dead-letters"}),
+        ("dynamodb", "describe_table", {"TableName": "orders"}),
+        ("lambda", "get_function_configuration", {"FunctionName": "search"}),
+        ("cloudformation", "describe_stacks", {}),
+    ],
+)
+def test_a_page_is_no_answer(
+    status: int, service: str, operation: str, arguments: dict[str, str]
+) -> None:
+    """With status 200 there were no dead letters, or a traceback; with 403 AWS denied access."""
+    body = b"\n<!DOCTYPE HTML><html><body>Sign in</body></html>"
+    session = boto3.Session("key", "secret", region_name="us-east-1")
+    client = make_client(session, service, ASKING, None)
+    client.meta.events.register_first(
+        "before-send",
+        lambda request, **_: AWSResponse(request.url, status, HTTPHeaders(), Page(body)),
+    )
+    with pytest.raises(ResponseParserError, match=rf"an HTML page \(status {status}\)"):
+        getattr(client, operation)(**arguments)
 
 
 @every_command

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.names import ERASURE, MANIFEST
-from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
+from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted, refuse_page
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions
@@ -227,10 +227,12 @@ def _client(session: boto3.Session, service: str, config: Config, endpoint_url: 
         # On this machine: through no proxy, and with the bucket's name in the path.
         config = config.merge(Config(proxies={}, s3={"addressing_style": "path"}))
     try:
-        return make(service, endpoint_url=endpoint_url, config=config)
+        client = make(service, endpoint_url=endpoint_url, config=config)
     except ValueError as error:
         message = f"{error}: see --endpoint-url and AWS_ENDPOINT_URL."
         raise OperationError(message) from error
+    client.meta.events.register("before-parse", refuse_page)
+    return client
 
 
 def _check_endpoints(option: str | None) -> None:

@@ -7,18 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.deadline import Clock, SystemClock, backoff
 from dynamodb_streams_cdc.names import FUNCTION_SECONDS
-from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, code_of, permitted
+from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, UNREACHABLE, code_of, permitted
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -98,7 +92,7 @@ class LambdaFunctions:
             if code_of(error) in CREDENTIALS:
                 raise
             raise _refused(name, error) from error
-        except (HTTPClientError, BotoConnectionError) as error:
+        except UNREACHABLE as error:
             message = f"no answer from function {name}: {error}"
             raise InvocationFailed(message, type(error).__name__, outage=True) from error
         if answer.get("FunctionError"):
