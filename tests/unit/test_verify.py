@@ -714,7 +714,7 @@ def test_sums_of_several_ledgers_are_not_compared() -> None:
 
 
 @pytest.mark.parametrize("ledgers", [1, 2])
-def test_sums_of_a_further_sink_are_not_those_of_the_aggregation(ledgers: int) -> None:
+def test_sums_of_a_further_sink_are_its_own(ledgers: int) -> None:
     """Its rows were added to the ledger's, and several ledgers of it left out the sums of both."""
     o = Operated(ITEMS)
     o.backfill().run()

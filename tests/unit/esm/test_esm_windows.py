@@ -69,7 +69,7 @@ def test_rule_19_the_state_is_in_the_6_mb_of_the_event() -> None:
 
 
 @pytest.mark.parametrize("fails", ["partly", "all"])
-def test_rule_19_a_state_that_grew_takes_no_room_of_the_records_left(fails: str) -> None:
+def test_rule_19_a_state_that_grew_parts_the_next_batch(fails: str) -> None:
     """What a retry or the other half of a batch carries was chosen before the state grew."""
     large = {"text": {"S": "x" * 2_900_000}}
     source = [*records(2), *(record(number, image=large) for number in (3, 4))]
