@@ -9,11 +9,9 @@ from dynamodb_streams_cdc.testing.stories import Poison, Story
 
 
 def stories(table: str, seed: int, data: Path | None) -> Iterator[Story]:
-    """Yield a station, then its readings, for ever; the same seed gives the same stories."""
+    """Yield a station, then its readings; the same seed gives the same stories."""
     random = Random(seed)
-    number = 0
-    while True:
-        number += 1
+    for number in range(1, 1001):
         station = {
             "id": f"STATION#{number}",
             "hour": 0,
