@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dynamodb_streams_cdc import deserialize_item, serialize_item
 from dynamodb_streams_cdc.errors import CdcError
-from dynamodb_streams_cdc.testing.stories import StoriesError
+from dynamodb_streams_cdc.testing.stories import StoriesError, Story
 from local.items import NO_ENTITY, item_of, keys_of, refusals
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamodb_streams_cdc.entities import Entity, Table
-    from dynamodb_streams_cdc.testing.stories import State, Stories, Story
+    from dynamodb_streams_cdc.testing.stories import State, Stories
     from local.items import Image
 
 WHERE = "lambdas/domain/stories.py"
@@ -90,9 +90,12 @@ def read_stories(
                 reading.remove(each)
 
 
-def _of_table(table: Table, stories: Iterable[Story]) -> Iterator[ItemStory]:
+def _of_table(table: Table, stories: Iterable[object]) -> Iterator[ItemStory]:
     for number, story in enumerate(stories, start=1):
         where = f"Story {number} of table {table.name!r}"
+        if not isinstance(story, Story):
+            message = f"{where} is of type {type(story).__name__}: yield a Story in {WHERE}."
+            raise StoriesError(message)
         states = tuple(None if each is None else _image(each, where) for each in story.states)
         if not states or states[0] is None:
             message = f"{where} must begin with the item's first state: see {WHERE}."

@@ -102,6 +102,7 @@ def test_poison_names_the_sinks_that_refuse_it() -> None:
     ("stories", "sentence"),
     [
         ([], "There are no stories"),
+        ([[ROOM]], "Story 1 of table 'rooms' is of type list: yield a Story"),
         ([Story([])], "Story 1 of table 'rooms' must begin with the item's first state"),
         ([Story([None, ROOM])], "must begin with the item's first state"),
         ([Story([{"hotel": "H"}])], "without the key number or with another type of it"),
@@ -122,7 +123,7 @@ def test_poison_names_the_sinks_that_refuse_it() -> None:
         ),
     ],
 )
-def test_a_story_that_cannot_be_played_is_named(stories: list[Story], sentence: str) -> None:
+def test_a_story_that_cannot_be_played_is_named(stories: list[Any], sentence: str) -> None:
     with pytest.raises(StoriesError) as raised:
         surveyed(*stories)
 
