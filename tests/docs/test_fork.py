@@ -5,12 +5,14 @@ import json
 import re
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 
 from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
 from lambdas import domain, example_domain
 from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed
+from tools.fork.domain.stories import stories
 
 PAGE = ROOT / "docs/how-to/fork.md"
 READ = {"TABLES", "stories"}
@@ -67,6 +69,11 @@ def test_the_page_shows_the_environments_of_the_fork() -> None:
     assert shown is not None
     names = {**ENVIRONMENTS, "local": {}}
     assert set(json.loads(shown[1])) == set(names)
+
+
+def test_the_page_s_stories_come_to_an_end() -> None:
+    """`make demo` without LIMIT reads them all before it starts a service."""
+    assert len(list(islice(stories("climate", 1, None), 10_000))) < 10_000
 
 
 def test_the_page_shows_the_sentence_of_a_wrong_declaration() -> None:
