@@ -251,7 +251,7 @@ def cdk_json() -> dict[str, Any]:
     """Return the context that cdk.json gives the app.
 
     Raises:
-        SettingsError: the file is missing, is no JSON, or has no context.
+        SettingsError: the file is missing, is not JSON, or has no context.
     """
     try:
         content = json.loads((ROOT / "cdk.json").read_text("utf-8"))
