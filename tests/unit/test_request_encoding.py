@@ -10,7 +10,9 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
+from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
+from dynamodb_streams_cdc.errors import RetryableError
 
 ITEM = {
     "id": {"S": 'é "quoted" \u2028'},
@@ -139,6 +141,18 @@ def test_an_error_is_read_by_botocore() -> None:
     Socket(made, {"__type": "a#ResourceNotFoundException", "message": "no such table"}, 400)
     with pytest.raises(made.exceptions.ResourceNotFoundException, match="no such table"):
         made.scan(TableName="orders")
+
+
+@pytest.mark.parametrize("page", [b"<html>", b'{"Item": {', b"", b"null", b"[]", b"\xff"])
+@pytest.mark.parametrize(("operation", "params"), CALLS, ids=[name for name, _ in CALLS])
+def test_a_page_in_the_place_of_an_answer_is_an_outage(
+    operation: str, params: dict[str, Any], page: bytes
+) -> None:
+    """Otherwise a repair would find no item, and a write would count as done."""
+    socket = Socket(made := encoding())
+    socket.answer = page
+    with pytest.raises(RetryableError), translated():
+        getattr(made, operation)(**params)
 
 
 def test_a_key_that_was_read_is_sent_again_as_it_was() -> None:

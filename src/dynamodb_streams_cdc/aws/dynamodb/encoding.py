@@ -11,6 +11,8 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from botocore.parsers import ResponseParserError
+
 from dynamodb_streams_cdc.deserializer import base64_text
 
 if TYPE_CHECKING:
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 _BODY = "dynamodb_streams_cdc.body"
 READS = ("BatchGetItem", "GetItem", "Query", "Scan")
 """Operations whose responses have items."""
+
+WRITES = (
+    "BatchExecuteStatement",
+    "DeleteItem",
+    "PutItem",
+    "TransactWriteItems",
+    "UpdateItem",
+)
+"""Operations whose responses say that something was written."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=base64_text).encode
 
@@ -41,7 +52,7 @@ def encode_once(client: "DynamoDBClient") -> "DynamoDBClient":
     # After botocore's own, which add to the parameters.
     events.register_last("before-parameter-build", _take, unique_id=f"{_BODY}-take")
     events.register("before-call.dynamodb", _put, unique_id=f"{_BODY}-put")
-    for operation in READS:
+    for operation in (*READS, *WRITES):
         event = f"before-parse.dynamodb.{operation}"
         events.register(event, _parse, unique_id=f"{_BODY}-parse-{operation}")
     return client
@@ -50,9 +61,20 @@ def encode_once(client: "DynamoDBClient") -> "DynamoDBClient":
 def _parse(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Take the result from the body, and leave botocore an empty one; it reads errors itself."""
+    """Take the result from the body, and leave botocore an empty one; it reads errors itself.
+
+    A page in the place of an answer is an error, where botocore takes it for one without members:
+    for no item, or for a write that was done.
+    """
     if response_dict["status_code"] == HTTPStatus.OK:
-        customized_response_dict.update(json.loads(response_dict["body"]))
+        try:
+            found = json.loads(response_dict["body"])
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            message = "DynamoDB's answer is not a JSON object"
+            raise ResponseParserError(message)
+        customized_response_dict.update(found)
         response_dict["body"] = b"{}"
 
 
