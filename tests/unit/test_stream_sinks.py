@@ -15,6 +15,7 @@ from dynamodb_streams_cdc import (
     Aggregation,
     Change,
     ChangeHandlers,
+    ChangeKind,
     ChangeLog,
     Contribution,
     Deadline,
@@ -24,10 +25,12 @@ from dynamodb_streams_cdc import (
     RetryableError,
     Search,
     Sink,
+    serialize_item,
 )
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import UNKNOWN_TIME, by_item
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
+from dynamodb_streams_cdc.identity import floor_of, stream_label
 from dynamodb_streams_cdc.sinks.base import Outcome
 from dynamodb_streams_cdc.sinks.change_log import Inserted, replay
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
@@ -46,7 +49,7 @@ from dynamodb_streams_cdc.testing.memory import (
     MemoryLog,
 )
 from lambdas.example_domain.order import contributions, document
-from tests.factories import NOON, TTL_IDENTITY, ManualClock, change, deadline, order
+from tests.factories import NOON, STREAM, TTL_IDENTITY, ManualClock, change, deadline, order
 
 PLACED, SHIPPED = order(), order(status="shipped")
 ITEM = "orders/S=00004/S=00004-0001"
@@ -333,6 +336,29 @@ def test_small_changes_are_written_while_the_store_is_out() -> None:
     outcome = ChangeLog(log, store).apply(changes, store.deadline)
     assert list(outcome.failures) == [changes[0], changes[2]]
     assert (len(log.entries), store.requests) == (2, 1)
+
+
+def filled(note: str) -> Change:
+    """Return a large item as a backfill reads it."""
+    item = serialize_item(order(note=note * ENTRY_CHARACTERS))
+    inserted = large(1)
+    return replace(
+        inserted,
+        kind=ChangeKind.BACKFILL,
+        version=floor_of("0001", stream_label(STREAM)),
+        raw_keys={name: item[name] for name in inserted.keys},
+        raw_new=item,
+    )
+
+
+def test_a_repeated_backfill_keeps_what_it_read() -> None:
+    """The first one ended between the object and its entry, and the item changed since."""
+    log, store = MemoryLog(), MemoryImageStore()
+    first, again = filled("x"), filled("y")
+    assert ChangeLog(DeadLog(), store).apply([first], deadline()).failures
+    assert ChangeLog(log, store).apply([again], deadline()).applied == 1
+    (entry,) = ChangeLog(log, store).history(again.item_id)
+    assert entry.new_image == again.new_image
 
 
 def in_the_log(store: SlowStore, changes: Sequence[Change]) -> list[Change]:

@@ -152,7 +152,8 @@ class ChangeLog:
         text = packed(change.images)
         if fits(text, change.images):
             return entry
-        name = name_of(change.item_id, change.version)
+        read = text if change.kind is BACKFILL else ""
+        name = name_of(change.item_id, change.version, read)
         preparation.begin()
         preparation.request(partial(self.image_store.keep, name, text))
         for attribute in ("before", "after", "changed"):

@@ -18,7 +18,8 @@ be 400 KB and a change carries two images of it, so an entry can be larger than 
 may be (400 KB) or nested deeper than one may be (32 levels, of which the entry takes one)
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html). The object is
 written before the entry that points at it: a pointer whose object is missing cannot occur, and an
-object without an entry is found again by the redelivery.
+object without an entry is found again by the redelivery. A backfill that is repeated reads the item
+again, which may have changed: its object has another name then.
 """
 
 import hashlib
@@ -196,10 +197,14 @@ def change_from_entry(entry: Attributes, image_store: ImageStore | None = None) 
     )
 
 
-def name_of(item_id: str, version: str) -> str:
-    """Return the object's name: `<SHA-256 of the item>/<version, / as _>.json`."""
+def name_of(item_id: str, version: str, read: str = "") -> str:
+    """Return the object's name: `<SHA-256 of the item>/<version, / as _>.json`.
+
+    With `read`, the text of what a backfill read, the version has its digest behind it.
+    """
     digest = hashlib.sha256(item_id.encode()).hexdigest()
-    return f"{digest}/{version.replace('/', '_')}.json"
+    suffix = f"-{hashlib.sha256(read.encode()).hexdigest()[:16]}" if read else ""
+    return f"{digest}/{version.replace('/', '_')}{suffix}.json"
 
 
 _encode = json.JSONEncoder(default=base64_text).encode
