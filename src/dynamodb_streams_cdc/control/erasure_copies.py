@@ -30,7 +30,11 @@ class ErasableLog(Protocol):
     """A change log whose entries can be deleted."""
 
     def read(self, item_id: str) -> Iterable[Attributes]:
-        """Return the entries of an item in the order of their versions, read consistently."""
+        """Return the entries of an item in the order of their versions, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
 
     def newest(self, item_ids: Collection[str], deadline: Deadline) -> Mapping[str, Attributes]:
         """Return the newest entry of each item that has any, read consistently.

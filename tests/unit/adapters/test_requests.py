@@ -8,9 +8,11 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from dynamodb_streams_cdc.aws.dynamodb.erasure import DynamoDbErasableLog
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.control.erasure_copies import LogPlace
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS, Deadline
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
@@ -94,6 +96,15 @@ def test_unread_rows_are_an_outage() -> None:
     ledger = DynamoDbLedger(wire.client, "idempotency", "aggregates")
     with pytest.raises(RetryableError, match=r"1 items of \S+ unread"):
         ledger.read(["a"], deadline())
+
+
+def test_an_erasure_says_that_the_log_is_throttled() -> None:
+    """Its function would fail otherwise, and its answer about other places would be lost."""
+    throttled = {"__type": "a#ThrottlingException", "message": "Rate exceeded"}
+    wire = Wire("dynamodb", throttled, status=400)
+    place = LogPlace(DynamoDbErasableLog(wire.client, "log"))
+    with pytest.raises(RetryableError, match="Rate exceeded"):
+        place.find({"orders/S=1": {}}, None, deadline())
 
 
 @pytest.mark.parametrize(("entries", "requests"), [(25, [25]), (26, [1, 25])])

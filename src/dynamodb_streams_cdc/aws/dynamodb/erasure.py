@@ -5,7 +5,7 @@ item whose tombstones have its key as well; `erased/<receipt>` says that somethi
 when, and nothing else.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -56,6 +56,15 @@ def _delete(
 @dataclass(frozen=True)
 class DynamoDbErasableLog(DynamoDbLog):
     """`ErasableLog`."""
+
+    def read(self, item_id: str) -> Iterator[Attributes]:
+        """Return the entries of an item in the order of their versions, read consistently.
+
+        Raises:
+            RetryableError: they cannot be read at the moment.
+        """
+        with translated():
+            yield from super().read(item_id)
 
     def delete(self, item_id: str, versions: Sequence[str], deadline: Deadline) -> None:
         """Delete entries of an item."""
