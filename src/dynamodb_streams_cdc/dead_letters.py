@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from dynamodb_streams_cdc.change import Change
 from dynamodb_streams_cdc.deserializer import base64_text
-from dynamodb_streams_cdc.errors import CdcError, PermanentError
+from dynamodb_streams_cdc.errors import CdcError, PermanentError, text_of
 from dynamodb_streams_cdc.lambda_types import (
     AnyRecord,
     DeadLetterPart,
@@ -76,7 +76,7 @@ class DeadLetter:
             item=item,
             version=version,
             reason=self.reason,
-            error=str(self.error),
+            error=text_of(self.error),
             arrived_at=(self.change.timestamp or None) if self.change else None,
             written_at=self.written_at,
             request_id=self.request_id,
@@ -179,7 +179,9 @@ class DeadLetterWriter(Protocol):
 
 def reason_of(error: Exception) -> str:
     """Return the name by which failures of one cause are grouped."""
-    return error.reason if isinstance(error, PermanentError) else type(error).__name__
+    # A subclass may have an `__init__` of its own, and no reason.
+    reason = getattr(error, "reason", None) if isinstance(error, PermanentError) else None
+    return reason if reason and isinstance(reason, str) else type(error).__name__
 
 
 def loggable(error: Exception) -> str:

@@ -130,6 +130,14 @@ def form_of(value: object) -> str:
     return found or f"a value of type {type(value).__name__}"
 
 
+def text_of(error: Exception) -> str:
+    """Return the text of an error, which may be of a class whose text fails itself."""
+    try:
+        return str(error)
+    except Exception as fault:
+        return f"a {type(error).__name__} without a text: {type(fault).__name__}"
+
+
 def returned(result: Result) -> Result:
     """Return the result of a function of the user's, which ran when it was called.
 

@@ -114,3 +114,14 @@ def test_a_comparison_is_retried_where_the_function_says_so() -> None:
     sink = Aggregation(MemoryLedger(), raising(RetryableError("later")))
     with pytest.raises(CdcError, match="later"):
         list(sink.compare(IMAGES, deadline()))
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]
+
+
+def test_an_error_without_a_text_is_the_images_fault() -> None:
+    with pytest.raises(PermanentError, match="Speechless without a text") as caught:
+        evaluated(raising(Speechless(7)), {"at": NANOSECONDS})
+    assert caught.value.reason == "Speechless"

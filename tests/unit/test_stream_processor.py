@@ -59,6 +59,34 @@ def test_a_permanent_failure_is_a_dead_letter() -> None:
     assert bench.counts[0].dead_lettered == 1
 
 
+class OfItsOwn(PermanentError):
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OfItsOwn("7"), "OfItsOwn"),
+        (PermanentError("no", 7), "PermanentError"),  # type: ignore[arg-type]
+        (Speechless(7), "Speechless"),
+    ],
+)
+def test_an_error_without_reason_or_text_is_a_dead_letter(error: Exception, reason: str) -> None:
+    """The invocation would fail otherwise, and every record of the batch with it."""
+    bench = Bench(Picky(raising(error, 2)), now=OLD)
+    assert bench.run(*map(insert, range(1, 4))) == []
+    [dead_letter] = bench.dead
+    part = dead_letter.envelope()["dead_letter"]
+    assert part["reason"] == reason
+    assert part["error"]
+
+
 def test_error_types_of_a_validator_can_be_permanent() -> None:
     bench = Bench(Picky(raising(ZeroDivisionError(), 1)))
     bench.options = {"permanent": (ZeroDivisionError,)}

@@ -36,6 +36,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
     form_of,
+    text_of,
 )
 from dynamodb_streams_cdc.identity import floor_of, stream_label
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, Skip
@@ -260,7 +261,7 @@ class Backfill:
 
 def refusal(item_id: str, error: Exception) -> FillFailure:
     """Return the report of an item that a sink does not take."""
-    return FillFailure(item=item_id, reason=reason_of(error), error=str(error)[:MOST_TEXT])
+    return FillFailure(item=item_id, reason=reason_of(error), error=text_of(error)[:MOST_TEXT])
 
 
 def _time_of(text: object) -> float:

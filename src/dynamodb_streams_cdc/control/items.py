@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.errors import (
     MalformedRecord,
     PermanentError,
     RetryableError,
+    text_of,
 )
 from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
@@ -250,7 +251,7 @@ def _failure(position: int, known: ItemVersion | None, error: Exception) -> Fail
         item=known.item_id if known else None,
         version=known.version if known else None,
         reason=reason_of(error),
-        error=str(error),
+        error=text_of(error),
         retryable=_retryable(error),
     )
 

@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
     returned,
+    text_of,
     visible,
 )
 from dynamodb_streams_cdc.names import LogEvent
@@ -394,4 +395,4 @@ def evaluated_or_refused(function: Callable[[Image], Result], image: Image) -> R
 
 def _permanent(error: Exception) -> PermanentError:
     name = type(error).__name__
-    return PermanentError(str(error) or name, name)
+    return PermanentError(text_of(error) or name, name)
