@@ -250,7 +250,7 @@ class Page(BytesIO):
         ("cloudformation", "describe_stacks", {}),
     ],
 )
-def test_a_page_is_no_answer(
+def test_a_page_is_not_an_answer(
     status: int, service: str, operation: str, arguments: dict[str, str]
 ) -> None:
     """With status 200 there were no dead letters, or a traceback; with 403 AWS denied access."""

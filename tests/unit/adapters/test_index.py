@@ -199,7 +199,7 @@ def test_a_page_in_the_place_of_an_answer_is_an_outage(
         request_(behind(Proxy))
 
 
-def test_an_empty_404_does_not_say_that_there_is_no_second_index() -> None:
+def test_an_empty_404_says_nothing_of_a_second_index() -> None:
     proxy = type("Empty", (Proxy,), {"answer": (404, {}, "")})
     with pytest.raises(RetryableError, match="empty"):
         behind(proxy).pair(deadline())
