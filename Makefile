@@ -100,6 +100,9 @@ endef
 $(foreach name,$(sort PYTHON $(TAKEN)),$(if $(filter-out undefined,$(origin $(name))),$(eval $(call as_typed,$(name)))))
 
 READY := .venv/.ready
+# Parts of it that are outside of .venv: one that is gone, say after `rm -r build`, is installed again.
+PARTS := node_modules/.package-lock.json .jgo build/dependencies
+$(if $(filter-out $(wildcard $(PARTS)),$(PARTS)),$(eval .PHONY: $(READY)))
 
 .PHONY: setup
 setup: $(READY) ## Install everything: Python, Node, the CDK, jars of the local services, Lambda packages

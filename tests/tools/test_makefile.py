@@ -21,6 +21,7 @@ import json, os, sys
 if "-c" not in sys.argv:
     open({told!r}, "w").write(json.dumps({{"arguments": sys.argv[1:], "names": dict(os.environ)}}))
 """
+PARTS = ("node_modules/.package-lock.json", ".jgo", "build/dependencies")
 BEFORE_READY = (
     ".venv/bin/uv",
     "requirements-dev.txt",
@@ -54,7 +55,7 @@ class Made:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copy(MAKEFILE, folder)
-        for name in (*BEFORE_READY, ".venv/.ready"):
+        for name in (*PARTS, *BEFORE_READY, ".venv/.ready"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
         for name in (".venv/bin/python", "node_modules/.bin/cdk", "my python"):
@@ -240,6 +241,14 @@ def test_the_python_of_the_machine_is_compared(made: Made) -> None:
     done = made.run("setup", "PYTHON=python3", names={"PATH": path})
     assert done.returncode == 2
     assert "PYTHON=python3 is Python 3.12.1, and .venv has Python 3.11.2" in done.stdout
+
+
+def test_what_was_removed_is_installed_again(made: Made) -> None:
+    assert "npm ci" not in made.run("setup", "-n").stdout
+    for name in PARTS:
+        (made.folder / name).rename(made.folder / "removed")
+        assert "npm ci" in made.run("setup", "-n").stdout, name
+        (made.folder / "removed").rename(made.folder / name)
 
 
 def test_an_exercise_gets_only_the_given_variables(made: Made) -> None:
