@@ -202,13 +202,18 @@ def is_floor(version: str) -> bool:
     return version.rpartition("/")[2].strip("0") == ""
 
 
+def is_version(value: object) -> bool:
+    """Return whether a value has the form that `version_of` gives."""
+    return isinstance(value, str) and _VERSION.fullmatch(value) is not None
+
+
 def check_version(version: str) -> str:
     """Return `version` if it has the form that `version_of` gives.
 
     Raises:
         MalformedRecord: it has not.
     """
-    if not _VERSION.fullmatch(version):
+    if not is_version(version):
         message = (
             f"a version is <epoch>/<stream label>/<{SEQUENCE_DIGITS} digits> such as "
             f"0001/2024-05-01T12:00:00.000/{'1'.zfill(SEQUENCE_DIGITS)}"

@@ -89,6 +89,17 @@ def take_the_version(o: Operated, n: int) -> None:
     o.copies.index.documents[o.id(n)] = {k: v for k, v in held.items() if k != CDC}
 
 
+def write_a_version(o: Operated, n: int) -> None:
+    """Above all that changes have: each of them would be refused."""
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {**held, CDC: {**held[CDC], "version": "v2"}}
+
+
+def write_a_number_as_version(o: Operated, n: int) -> None:
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {**held, CDC: {**held[CDC], "version": 2}}
+
+
 def swap_with_another(o: Operated, n: int) -> None:
     """Only this document: the other one is damaged by itself."""
     other = o.copies.index.documents[o.id((n + 1) % ITEMS)]
@@ -183,6 +194,8 @@ HEALED: dict[str, tuple[Damage, str, str]] = {
         (empty_the_document, "search", "wrong"),
         (add_a_field, "search", "wrong"),
         (take_the_version, "search", "foreign"),
+        (write_a_version, "search", "foreign"),
+        (write_a_number_as_version, "search", "foreign"),
         (swap_with_another, "search", "wrong"),
         (index_what_never_was, "search", "extra"),
         (index_under_another_name, "search", "foreign"),

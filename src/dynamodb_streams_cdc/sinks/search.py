@@ -25,6 +25,7 @@ from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError, RetryableError
 from dynamodb_streams_cdc.guards.preparation import Preparation
+from dynamodb_streams_cdc.identity import is_version
 from dynamodb_streams_cdc.sinks.base import (
     ItemVersion,
     Outcome,
@@ -185,15 +186,15 @@ class Search:
         """Repair a document; return whether it differed, and its version."""
         while True:
             held = index.read(item_id, deadline)
-            item_version = item_version_of(item_id, held)
+            shown = item_version = item_version_of(item_id, held)
             if known is not None and (item_version is None or known.version > item_version.version):
                 item_version = known
             if item_version is None:
                 return False, None
             deadline.check()
             upsert = self.upsert_of(item_version, read_item(), deadline.now())
-            differs = held is None or not shows(held, upsert)
-            if not differs and item_version == item_version_of(item_id, held):
+            differs = held is None or shown is None or not shows(held, upsert)
+            if not differs and item_version == shown:
                 return False, item_version
             if index.replace(held, upsert, deadline):
                 return differs, item_version
@@ -335,7 +336,7 @@ def _kind_of_difference(
     """Return how a document differs from the one wanted, or from none; `None` if it does not."""
     about = held.source.get(CDC) if held else None
     is_live = held is not None and not (isinstance(about, Mapping) and about.get("deleted"))
-    if held is not None and (not isinstance(about, Mapping) or "version" not in about):
+    if held is not None and item_version_of(item_id, held) is None:
         return DifferenceKind.FOREIGN
     if isinstance(about, Mapping) and about.get("item") != item_id:
         return DifferenceKind.FOREIGN
@@ -372,8 +373,11 @@ def _shown(source: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def item_version_of(item_id: str, held: Held | None) -> ItemVersion | None:
-    """Return the version of a document; `None` if there is none, or none with a version."""
+    """Return the version of a document; `None` if there is none, or none with a version.
+
+    What another writer put in its place is none: one above all others would refuse every change.
+    """
     about = held.source.get(CDC) if held else None
-    if not isinstance(about, Mapping) or "version" not in about:
+    if not isinstance(about, Mapping) or not is_version(about.get("version")):
         return None
     return ItemVersion(item_id, about["version"], about.get("changed_at", 0.0))
