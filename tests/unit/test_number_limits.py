@@ -126,6 +126,25 @@ class TestDocuments:
             _check(encoded(within), properties)
 
     @pytest.mark.parametrize(
+        ("name", "within"),
+        [
+            ("price", {"price": {"n": [[1], [1, [2**60]]]}}),
+            ("price", {"price": [[{"n": 2**60}]]}),
+            ("price", {"price.n": 2**60}),
+            ("price.n", {"price": {"n": 2**60}}),
+            ("price.n", {"price.n": 2**60}),
+        ],
+    )
+    def test_lists_in_lists_and_names_with_dots_are_read_as_the_index_does(
+        self, name: str, within: Any
+    ) -> None:
+        """A double would round such a number, and say nothing."""
+        double = {"type": "double"}
+        properties = {name: {"properties": {"n": double}} if name == "price" else double}
+        with pytest.raises(PermanentError, match=r"price\.n: the index's double"):
+            _check(encoded(within), properties)
+
+    @pytest.mark.parametrize(
         "value", [None, True, "twelve", "NaN", "", {"a": 2**70}, Decimal("0.1"), [], b"\xff"]
     )
     def test_other_values_are_left_to_the_index(self, value: Any) -> None:

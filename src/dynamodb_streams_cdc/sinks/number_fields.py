@@ -10,7 +10,7 @@ Fractions are rounded to the field's precision, as anyone who declares a float e
 magnitude is checked. The index checks a value that is not a number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
@@ -52,7 +52,10 @@ class NumberFields:
         objects: list[tuple[str, NumberFields]] = []
         for name, mapping in properties.items():
             kind = mapping.get("type")
-            if kind in RANGES:
+            head, _, rest = name.partition(".")
+            if rest:  # OpenSearch reads "price.amount" as the field `amount` of the object `price`
+                objects.append((head, cls.of({rest: mapping})))
+            elif kind in RANGES:
                 numbers.append((name, kind, *RANGES[kind]))
             elif kind == "scaled_float":
                 greatest = EXACT_DOUBLE / Decimal(str(mapping["scaling_factor"]))
@@ -71,17 +74,26 @@ class NumberFields:
             PermanentError: a number is out of range; names the field and its type, not the number.
         """
         for name, kind, least, greatest in self.numbers:
-            found = document.get(name)
-            for member in found if type(found) is list else (found,):
+            for member in _members(document.get(name)):
                 number = member if type(member) is int else _number(member)
                 if number is not None and not least <= number <= greatest:
                     message = f"{path}{name}: the index's {kind} holds {least} to {greatest} only"
                     raise PermanentError(message, "NumberOutOfRange")
         for name, inner in self.objects:
-            found = document.get(name)
-            for member in found if type(found) is list else (found,):
+            for member in _members(document.get(name)):
                 if isinstance(member, Mapping):
                     inner.check(member, f"{path}{name}.")
+            prefix = f"{name}."
+            dotted = {n.removeprefix(prefix): document[n] for n in document if n.startswith(prefix)}
+            if dotted:
+                inner.check(dotted, f"{path}{prefix}")
+
+
+def _members(value: object) -> Iterable[object]:
+    """Return the values of a field: OpenSearch reads lists within lists as one list."""
+    if type(value) is not list:
+        return (value,)
+    return [member for each in value for member in _members(each)]
 
 
 def _number(value: object) -> Decimal | None:
