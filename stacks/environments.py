@@ -412,8 +412,10 @@ def _sentence(error: ValidationError, name: str, overrides: Mapping[str, Any]) -
         case ():
             return f"{reason}."
         case ("processors", processor, setting, *_):
-            setting = f"{setting}.{processor}"
-        case (setting, *_):
+            setting = named = f"{setting}.{processor}"
+        case (setting, *fields):
             setting = str(setting)
+            named = ".".join([setting, *(each for each in fields if isinstance(each, str))])
     place = f"-c {setting}=" if setting in overrides else f"cdk.json under environments.{name}"
-    return f"Setting {setting!r} is {first['input']!r} in {place}: {reason[0].lower()}{reason[1:]}."
+    value = "missing" if first["type"] == "missing" else repr(first["input"])
+    return f"Setting {named!r} is {value} in {place}: {reason[0].lower()}{reason[1:]}."

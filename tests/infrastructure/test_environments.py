@@ -365,6 +365,14 @@ class TestSettings:
                 "Setting 'alarm_topic_arn' is 'on-call' in -c alarm_topic_arn=: ",
             ),
             (
+                {"environment": "sandbox", "source_tables": '{"orders": {"arn": "Shop"}}'},
+                "Setting 'source_tables.orders.arn' is 'Shop' in -c source_tables=: ",
+            ),
+            (
+                {"environment": "sandbox", "source_tables": '{"orders": {}}'},
+                "Setting 'source_tables.orders.arn' is missing in -c source_tables=: ",
+            ),
+            (
                 {"environment": "production", "alarms": "none", "search_auth": "none"},
                 "Setting 'search_auth' is 'none', which is for environment local",
             ),
