@@ -15,7 +15,7 @@ class EncryptionSettings(BaseModel):
 
     Attributes:
         kms_key_arn: Symmetric key of AWS KMS in the same Region that encrypts tables, buckets,
-            queues, log groups, the topic for alarms and the domain. Its policy has to let the
+            queues, log groups, topics and the domain. Its policy has to let the
             services use it: docs/how-to/use-a-key-of-your-own.md. Without it, AWS owns the keys.
             Example: `arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab`.
         former_key_arns: Earlier values of `kms_key_arn`, separated by commas. The roles may decrypt
