@@ -30,6 +30,13 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 SLOWEST_FIRST = ("tests/unit/simulation/", "tests/infrastructure/", "tests/cli/", "tests/tools/")
 
 
+def pytest_configure() -> None:
+    """Refuse a misspelt SCHEDULES before any test runs."""
+    if SCHEDULES not in ("", "all"):
+        message = f"SCHEDULES={SCHEDULES}: write all, or leave it out"
+        raise pytest.UsageError(message)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run slow folders first: no worker is left alone with one in the end."""
 
