@@ -162,6 +162,32 @@ class Index:
                 f"and digits, nor in -second or -own, which the app appends; got {self.name!r}"
             )
             raise DeclarationError(message)
+        for name in ("properties", "settings"):
+            if not isinstance(value := getattr(self, name), Mapping):
+                message = f"index {self.name!r}: `{name}` must be a mapping; got {value!r}"
+                raise DeclarationError(message)
+        for problem in _problems_of_fields(self.properties):
+            message = f"index {self.name!r}: {problem}"
+            raise DeclarationError(message)
+
+
+def _problems_of_fields(properties: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    """Yield what OpenSearch would refuse when the first change comes."""
+    for name, mapping in properties.items():
+        path = f"{parent}{name}"
+        inner = mapping.get("properties") if isinstance(mapping, Mapping) else None
+        if isinstance(inner, Mapping):
+            yield from _problems_of_fields(inner, f"{path}.")
+        elif not isinstance(mapping, Mapping) or not _is_text(mapping.get("type")):
+            form = "a mapping with a type, such as {'type': 'keyword'}, or with properties"
+            yield f"field {path!r} must be {form}; got {mapping!r}"
+        elif mapping["type"] == "scaled_float" and not _is_factor(mapping.get("scaling_factor")):
+            form = "a scaling_factor greater than 0, such as 100"
+            yield f"field {path!r} is a scaled_float, which needs {form}; got {mapping!r}"
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 @dataclass(frozen=True)

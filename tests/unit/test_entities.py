@@ -34,6 +34,13 @@ def table(*entities: Entity, **others: Any) -> Table:
     return Table("things", **{"keys": KEYS, "entities": entities, **others})
 
 
+def fields(**properties: Any) -> Index:
+    return Index(name="things", properties=properties)
+
+
+any_of: Any = Entity
+an_index: Any = Index
+
 texts = st.text(alphabet="ab#", min_size=1, max_size=3)
 patterns = st.builds(
     lambda make, values: make(*values),
@@ -132,6 +139,25 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
         (lambda: Index(name="things-write"), "ends neither in -write nor in -v and digits"),
         (lambda: Index(name="things-second"), "nor in -second or -own"),
         (lambda: Index(name="things-v1-own"), "nor in -second or -own"),
+        (lambda: fields(at={"typ": "date"}), "index 'things': field 'at' must be a mapping with"),
+        (lambda: fields(at="date"), "field 'at' must be a mapping with a type"),
+        (
+            lambda: fields(lines={"properties": {"price": {"type": 7}}}),
+            "field 'lines.price' must be a mapping with a type",
+        ),
+        (
+            lambda: fields(price={"type": "scaled_float"}),
+            "field 'price' is a scaled_float, which needs a scaling_factor greater than 0",
+        ),
+        (lambda: fields(price={"type": "scaled_float", "scaling_factor": 0}), "greater than 0"),
+        (
+            lambda: an_index(name="things", properties=["at"]),
+            "index 'things': `properties` must be a mapping",
+        ),
+        (
+            lambda: an_index(name="things", settings=1),
+            "index 'things': `settings` must be a mapping",
+        ),
         (lambda: exactly(), "a key's pattern has one or more texts that are not empty, got ()"),
         (lambda: starts_with("A", ""), "a key's pattern has one or more texts that are not empty"),
         (
@@ -154,7 +180,12 @@ def test_a_wrong_declaration_is_refused(declare: Callable[[], object], sentence:
     assert sentence in str(refused.value)
 
 
-any_of: Any = Entity
+def test_a_field_may_have_a_type_or_fields() -> None:
+    inner = {"type": "nested", "properties": {"n": {"type": "scaled_float", "scaling_factor": 100}}}
+    index = fields(lines=inner, head={"properties": {}}, raw={"type": "object", "enabled": False})
+    assert set(index.properties) == {"lines", "head", "raw"}
+
+
 a_table: Any = Table
 text: Any = "text"
 MISTYPED: list[tuple[Callable[[], object], str]] = [
