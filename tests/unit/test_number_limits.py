@@ -135,9 +135,7 @@ class TestDocuments:
             ("price.n", {"price.n": 2**60}),
         ],
     )
-    def test_lists_in_lists_and_names_with_dots_are_read_as_the_index_does(
-        self, name: str, within: Any
-    ) -> None:
+    def test_nested_lists_and_dotted_names_are_checked(self, name: str, within: Any) -> None:
         """A double would round such a number, and say nothing."""
         double = {"type": "double"}
         properties = {name: {"properties": {"n": double}} if name == "price" else double}
