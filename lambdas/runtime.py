@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
 from botocore.session import Session, get_session
@@ -15,6 +15,7 @@ from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
 from dynamodb_streams_cdc.aws.dynamodb.notes import DynamoDbNotes
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.errors import refuse_page
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.entities import Table
 from dynamodb_streams_cdc.guards.breaker import Breaker
@@ -65,7 +66,17 @@ def dynamodb() -> "DynamoDBClient":
 @cache
 def s3() -> "S3Client":
     """Return the function's client of S3."""
-    return cast("S3Client", session().create_client("s3", config=CLIENT))
+    return cast("S3Client", client("s3"))
+
+
+def client(service: str) -> Any:
+    """Return a client of S3 or SNS: a page in place of an answer is an outage to it.
+
+    `encode_once` sees to that for DynamoDB.
+    """
+    made = session().create_client(service, config=CLIENT)
+    made.meta.events.register("before-parse", refuse_page)
+    return made
 
 
 def prepare(processor: Callable[[], object]) -> None:

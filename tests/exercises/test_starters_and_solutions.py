@@ -201,7 +201,10 @@ def leaves(change: Change, log: AuditTable) -> None:
 
 
 # The signal may come in hypothesis' callback of the garbage collector; it comes again.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+comes_again = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@comes_again
 @pytest.mark.parametrize("endless", [loops, waits])
 def test_code_that_never_returns_is_stopped_and_told_its_line(endless: Endless) -> None:
     [(step, wrong)] = checks.steps(ONE, endless, limit=0.2)
@@ -209,6 +212,7 @@ def test_code_that_never_returns_is_stopped_and_told_its_line(endless: Endless) 
     assert "Your code did not return within 0.2 s (line " in str(wrong)
 
 
+@comes_again
 def test_code_that_asks_without_end_is_stopped() -> None:
     """It is called again at its time limit: the end may come between two calls, at no line."""
     [(step, wrong)] = checks.steps(ONE, asks, limit=0.2)

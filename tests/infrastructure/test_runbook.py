@@ -41,15 +41,16 @@ def test_the_runbook_has_no_section_of_an_alarm_that_is_gone(everything: Assembl
     assert named | NO_ALARM == set(_sections(ROOT / "docs/how-to/runbook.md"))
 
 
-def test_an_alarm_on_a_release_says_how_to_deploy_its_fix(
-    everything: Assembly,
-) -> None:
+def test_an_alarm_on_a_release_says_how_to_deploy_its_fix(everything: Assembly) -> None:
     resources = everything.pipeline["Resources"]
     page = (ROOT / "docs/how-to/runbook.md").read_text()
     texts = dict(
         zip(_sections(ROOT / "docs/how-to/runbook.md"), page.split("\n## ")[1:], strict=True)
     )
-    for group in of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup").values():
+    groups = of_type(everything.pipeline, "AWS::CodeDeploy::DeploymentGroup")
+    assert groups
+    for group in groups.values():
+        assert group["Properties"]["AlarmConfiguration"]["Alarms"]
         for alarm in group["Properties"]["AlarmConfiguration"]["Alarms"]:
             description = resources[flat(alarm["Name"])]["Properties"]["AlarmDescription"]
             reference = REFERENCE.search(description)
@@ -68,6 +69,7 @@ def test_the_role_on_call_may_do_what_the_sections_of_alarms_do() -> None:
         for service, command in re.findall(r"\baws ([a-z]+) ([a-z-]+)", section)
         if not command.startswith(("describe-", "get-", "list-"))
     }
+    assert "lambda:UpdateEventSourceMapping" in done
     assert {f"`{action}`" for action in done} <= set(re.findall(r"`[a-z]+:\w+`", preface))
 
 

@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.errors import CdcError, MissingImage, PermanentError
 from dynamodb_streams_cdc.sinks.base import evaluated
 from dynamodb_streams_cdc.sinks.comparison import Comparable
 from dynamodb_streams_cdc.testing.memory import MemoryIdempotencyStore, MemoryIndex, MemoryLedger
-from tests.factories import change, deadline, order
+from tests.factories import Speechless, change, deadline, order
 
 SECONDS = Decimal(1714564800)
 NANOSECONDS = SECONDS * 10**9
@@ -114,11 +114,6 @@ def test_a_comparison_is_retried_where_the_function_says_so() -> None:
     sink = Aggregation(MemoryLedger(), raising(RetryableError("later")))
     with pytest.raises(CdcError, match="later"):
         list(sink.compare(IMAGES, deadline()))
-
-
-class Speechless(Exception):
-    def __str__(self) -> str:
-        return self.args[0]  # type: ignore[no-any-return]
 
 
 def test_an_error_without_a_text_is_the_images_fault() -> None:

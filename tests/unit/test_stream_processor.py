@@ -27,7 +27,16 @@ from dynamodb_streams_cdc.processor import EVERYWHERE
 from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.log_entries import change_from_log_record, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
-from tests.factories import NOON, SOURCE, FakeContext, ManualClock, change, order, record
+from tests.factories import (
+    NOON,
+    SOURCE,
+    FakeContext,
+    ManualClock,
+    Speechless,
+    change,
+    order,
+    record,
+)
 from tests.unit.bench import OLD, YOUNG, Bench, Picky, raising, sequence
 
 
@@ -62,11 +71,6 @@ def test_a_permanent_failure_is_a_dead_letter() -> None:
 class OfItsOwn(PermanentError):
     def __init__(self, order_id: str) -> None:
         self.order_id = order_id
-
-
-class Speechless(Exception):
-    def __str__(self) -> str:
-        return self.args[0]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(

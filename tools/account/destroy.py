@@ -157,10 +157,11 @@ class Removal:
         client = self.account.client("cloudformation")
         name, stack_id = str(stack["StackName"]), str(stack["StackId"])
         for attempt in range(1, _ATTEMPTS + 1):
-            for bucket in self._physical(stack_id, "AWS::S3::Bucket"):
-                self._empty(bucket)
-            for policy in self._physical(stack_id, "AWS::IAM::ManagedPolicy"):
-                self._detach(policy)
+            for kind, resource in self._left(stack_id):
+                if kind == "AWS::S3::Bucket":
+                    self._empty(resource)
+                elif kind == "AWS::IAM::ManagedPolicy":
+                    self._detach(resource)
             self.say(f"Deleting {name}.")
             client.delete_stack(StackName=stack_id)
             state = self._wait(stack_id)
@@ -192,14 +193,12 @@ class Removal:
                 if error.response["Error"]["Code"] not in _GONE:
                     self.problems.append(f"{bucket.name} could not be deleted: {error}.")
 
-    def _physical(self, stack_id: str, kind: str) -> list[str]:
-        """Return the physical names of a stack's resources of one kind that are left."""
+    def _left(self, stack_id: str) -> list[tuple[str, str]]:
+        """Return type and physical name of each resource of a stack that is left."""
         return [
-            each["PhysicalResourceId"]
+            (each["ResourceType"], each["PhysicalResourceId"])
             for each in inventory.resources(self.account, stack_id)
-            if each["ResourceType"] == kind
-            and each["ResourceStatus"] != "DELETE_COMPLETE"
-            and each.get("PhysicalResourceId")
+            if each["ResourceStatus"] != "DELETE_COMPLETE" and each.get("PhysicalResourceId")
         ]
 
     def _detach(self, policy: str) -> None:

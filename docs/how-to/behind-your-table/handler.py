@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from dynamodb_streams_cdc import Change, Deadline, Image, Outcome, Processor, Source
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
-from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.aws.errors import refuse_page, translated
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, ReadItem, evaluated
@@ -108,13 +108,20 @@ def _row(item_id: str, version: str, item: Image | None, deadline: Deadline) -> 
 @cache
 def dynamodb() -> Any:
     """Return the function's client of DynamoDB."""
-    return boto3.client("dynamodb", config=CLIENT)
+    return client("dynamodb")
 
 
 @cache
 def s3() -> Any:
     """Return the function's client of S3."""
-    return boto3.client("s3", config=CLIENT)
+    return client("s3")
+
+
+def client(service: Any) -> Any:
+    """Return a client to which a page of a proxy in place of an answer is an outage."""
+    made: Any = boto3.client(service, config=CLIENT)
+    made.meta.events.register("before-parse", refuse_page)
+    return made
 
 
 @cache

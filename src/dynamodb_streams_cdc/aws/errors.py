@@ -9,8 +9,10 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html; the codes that boto
 retries are in it as well)
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import (
     ClientError,
@@ -183,3 +185,20 @@ def translated() -> Iterator[None]:
         if status in UNAVAILABLE or status >= 500:
             raise RetryableError(str(error)) from error
         raise
+
+
+_PAGE = re.compile(rb"\s*<(!doctype )?html", re.IGNORECASE)
+
+
+def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
+    """Refuse a page in place of an answer, of a proxy or of another program, before it is parsed.
+
+    botocore takes it for an empty answer, so for a write that was done, or for a refusal by AWS.
+
+    Raises:
+        ResponseParserError: it is one. The page of a server error is not: it is tried again.
+    """
+    status, body = response_dict["status_code"], response_dict["body"]
+    if status < 500 and isinstance(body, bytes) and _PAGE.match(body):
+        message = f"The endpoint answered with an HTML page (status {status})"
+        raise ResponseParserError(message)

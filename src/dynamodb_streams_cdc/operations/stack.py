@@ -12,8 +12,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from dynamodb_streams_cdc.aws.errors import refuse_page
 from dynamodb_streams_cdc.names import ERASURE, MANIFEST
-from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted, refuse_page
+from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
 from dynamodb_streams_cdc.operations.aws.functions import CLIENT as INVOKING
 from dynamodb_streams_cdc.operations.aws.functions import LambdaFunctions

@@ -12,6 +12,7 @@ from dynamodb_streams_cdc.aws.dynamodb.erasure import DynamoDbErasableLog
 from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencyStore
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.control.erasure_copies import LogPlace
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS, Deadline
 from dynamodb_streams_cdc.errors import RetryableError
@@ -247,6 +248,29 @@ class TestClientsOfTheFunctions:
         runtime.session.cache_clear()
         assert config.connect_timeout + config.read_timeout < RESERVE_SECONDS
         assert config.retries == {"mode": "standard", "total_max_attempts": 1}
+
+    @pytest.mark.parametrize(
+        ("service", "operation", "arguments"),
+        [
+            ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"1", "IfNoneMatch": "*"}),
+            ("s3", "delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}),
+            ("s3", "list_object_versions", {"Bucket": "b"}),
+            ("sns", "publish", {"TopicArn": "arn:aws:sns:us-east-1:1:t", "Message": "m"}),
+        ],
+    )
+    def test_a_page_in_place_of_an_answer_is_an_outage(
+        self, service: str, operation: str, arguments: dict[str, Any]
+    ) -> None:
+        """A dead letter that came to no bucket would count as written."""
+        made = runtime.client(service)
+        runtime.session.cache_clear()
+        page = Body(b"<!DOCTYPE html><html><body>Sign in</body></html>")
+        made.meta.events.register_first(
+            "before-send",
+            lambda request, **_: AWSResponse(request.url, 200, HTTPHeaders(), page),
+        )
+        with pytest.raises(RetryableError, match="an HTML page"), translated():
+            getattr(made, operation)(**arguments)
 
     def test_of_opensearch(self) -> None:
         transport = search_client("http://127.0.0.1:9", "none", "").transport

@@ -1,9 +1,7 @@
 """Missing permissions: one error for all services, with action and resource."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -44,23 +42,6 @@ CREDENTIALS = frozenset(
 
 UNREACHABLE = (BotoConnectionError, HTTPClientError, ResponseParserError)
 """Errors of an endpoint that does not answer, or not as AWS does."""
-
-
-_PAGE = re.compile(rb"\s*<(!doctype )?html", re.IGNORECASE)
-
-
-def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
-    """Refuse a page in place of an answer, of a proxy or of another program, before it is parsed.
-
-    botocore takes it for an empty answer, or for a refusal by AWS.
-
-    Raises:
-        ResponseParserError: it is one. The page of a server error is not: it is tried again.
-    """
-    status, body = response_dict["status_code"], response_dict["body"]
-    if status < 500 and isinstance(body, bytes) and _PAGE.match(body):
-        message = f"The endpoint answered with an HTML page (status {status})"
-        raise ResponseParserError(message)
 
 
 def unreached(error: Exception) -> str:
