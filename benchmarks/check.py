@@ -3,9 +3,9 @@
     python -m benchmarks.check [--update]
 
 Costs are requests, bytes, capacity units, calls of functions and memory, not times: they do not
-depend on the load of the machine. Each sink is as deployed and gets the same thousand changes
-twice; the second time, all of them are stale. Then a table of a thousand items is backfilled,
-verified in both directions, and repaired without a difference.
+depend on the load of the machine. Each sink is as deployed and gets the same five hundred changes
+twice; the second time, all of them are stale. Then a table of as many items is backfilled, verified
+in both directions, and repaired without a difference.
 
 More than expected, beyond a tolerance (2 % of bytes and units, 10 % of calls, 25 % of memory), is a
 regression; so is one more request for each batch or page. A tenth less of requests, bytes or units
@@ -45,7 +45,7 @@ from local.services import service
 from local.services.errors import ServiceError
 
 EXPECTED = Path(__file__).with_name("expected.json")
-CHANGES = 1_000
+CHANGES = 500
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 INSIDE = ("calls", "peak_bytes")
