@@ -1,6 +1,8 @@
 """The imports of the library keep to its wings, and go in no circle."""
 
 import ast
+import re
+import tomllib
 
 import pytest
 
@@ -38,6 +40,28 @@ def test_stacks_import_names_declarations_and_filters_alone() -> None:
     }
     allowed = {"names", "entities", "esm.filters", "esm.lint"}
     assert imported == {f"{imports.PACKAGE}.{module}" for module in allowed}
+
+
+def test_mypy_reads_the_types_of_each_service_in_use() -> None:
+    root = imports.SOURCE.parent
+    overrides = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    read = {
+        module
+        for each in overrides
+        if each["follow_imports"] == "normal"
+        for module in each["module"]
+    }
+    imported = {
+        f"aws_cdk.{name}"
+        for folder in ("stacks", "tests", "tools")
+        for path in (root / folder).rglob("*.py")
+        for name in re.findall(
+            r"^ *from aws_cdk(?: import |\.)(aws_\w+)", path.read_text(), re.MULTILINE
+        )
+    }
+    assert imported == read - {"aws_cdk"}, (
+        "list these in tool.mypy of pyproject.toml, and no others"
+    )
 
 
 def test_a_circle_and_an_upward_import_are_found() -> None:

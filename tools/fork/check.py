@@ -3,16 +3,17 @@
     python -m tools.fork.check [--keep]
 
 It copies the tree, replaces lambdas/domain and the environments in cdk.json, as docs/how-to/fork.md
-says, and runs what depends on them: setup, lint, tests, the templates of three environments with
-their checks, a demo. Nothing else of the copy is edited, and nothing else may have changed at the
-end. A second fork, with two tables and settings of an account, runs the tests of commands and of
-pages.
+says, and runs what depends on them: lint, tests, the templates of three environments with their
+checks, a demo. Nothing else of the copy is edited, and nothing else may have changed at the end.
+A second fork, with two tables and settings of an account, runs the tests of commands and of pages.
+Both have the packages that `make setup` installed here: no fork installs others.
 
 The exit status is 0 only if all are green. `--keep` leaves the folders, and says where they are.
 """
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -51,18 +52,26 @@ OF_AN_ACCOUNT: Mapping[str, object] = {
 }
 """The context of the second fork, in addition to the CDK's own keys."""
 
+INSTALLED = (".venv", "node_modules", ".jgo", "build/dependencies")
+"""What `make setup` installs."""
+
 SAME_IN_A_FORK = (
     *("cli", "example_domain", "exercises"),
     *("unit/esm", "unit/playground", "unit/simulation", "unit/testing"),
 )
 """Folders of tests that are left out: they read neither lambdas/domain nor cdk.json."""
 
+OF_THE_LIBRARY = re.compile(
+    r"(?!.*\b(benchmarks|cdk\.json|lambdas|local|stacks|tools)\b)", re.DOTALL
+)
+"""Unit tests that are left out as well: they name nothing that reads these."""
+
 TARGETS = (
     *(("lint",), ("lint-templates",)),
     *(("synth", f"ENVIRONMENT={name}") for name in ENVIRONMENTS),
     ("demo", "LIMIT=60"),
 )
-"""Targets of make, after `setup`, next to `test`: one often waits.
+"""Targets of make, next to `test`: one often waits.
 
 `make docs` is left out: it builds the site from the pages that the tests compare.
 """
@@ -90,6 +99,9 @@ def make_fork(folder: Path, domain: str, context: Mapping[str, object]) -> None:
     settings["context"] = {**needed(settings["context"]), **context}
     (folder / "cdk.json").write_text(json.dumps(settings, indent=2) + "\n")
     _commit(folder, "Our domain")
+    for name in INSTALLED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(ROOT / name)
 
 
 def needed(context: Mapping[str, object]) -> dict[str, object]:
@@ -109,17 +121,19 @@ def changed(folder: Path) -> list[str]:
 
 def run(folder: Path, target: Sequence[str]) -> bool:
     """Run a make target in the fork, and show its output if it fails."""
-    left_out = " ".join(f"--ignore=tests/{each}" for each in SAME_IN_A_FORK)
-    what = f"make {' '.join(target)}"
-    return _run(folder, ["make", *target], what, PYTEST_ADDOPTS=left_out)
+    units = (ROOT / "tests" / "unit").glob("test_*.py")
+    left_out = (
+        *(f"tests/{each}" for each in SAME_IN_A_FORK),
+        *(f"tests/unit/{each.name}" for each in units if OF_THE_LIBRARY.match(each.read_text())),
+    )
+    options = " ".join(f"--ignore={each}" for each in left_out)
+    return _run(folder, ["make", *target], f"make {' '.join(target)}", PYTEST_ADDOPTS=options)
 
 
-def run_second(folder: Path, first: Path) -> bool:
-    """Run tests in the second fork, with the packages of the first one."""
-    for name in (".venv", "node_modules", "build"):
-        (folder / name).symlink_to(first / name)
+def run_second(folder: Path) -> bool:
+    """Run tests in the second fork."""
     tests = [str(path) for pattern in OF_THE_SECOND for path in sorted(folder.glob(pattern))]
-    command = [str(first / ".venv/bin/pytest"), "--quiet", *tests]
+    command = [str(folder / ".venv/bin/pytest"), "--quiet", *tests]
     return _run(folder, command, f"pytest {' '.join(OF_THE_SECOND)} in {folder.name}")
 
 
@@ -128,7 +142,7 @@ def _run(folder: Path, command: Sequence[str], what: str, **variables: str) -> b
     # The make that runs this one would pass its own options and variables on.
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    } | {"PYTHONPATH": str(folder / "src")}  # .venv imports the library of this repository
     done = subprocess.run(
         command, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
     )
@@ -154,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
         if (types := ROOT / ".mypy_cache").is_dir():
             # Most modules are the same: reading their types again takes two minutes.
             shutil.copytree(types, folder / types.name)
-        green = run(folder, ("setup",)) and _in_lanes(folder, second)
+        green = _in_lanes(folder, second)
         others = [path for path in changed(folder) if not path.startswith(EDITED)]
         for path in others:
             print(f"RED    {path} changed: a fork edits {' and '.join(EDITED)} alone")
@@ -173,7 +187,7 @@ def _in_lanes(folder: Path, second: Path) -> bool:
         return all([not interrupted.is_set() and step() for step in steps])
 
     alone = [partial(run, folder, command) for command in TARGETS]
-    tests = [partial(run, folder, ("test",)), partial(run_second, second, folder)]
+    tests = [partial(run, folder, ("test",)), partial(run_second, second)]
     with ThreadPoolExecutor(2) as lanes:
         try:
             return all([*lanes.map(lane, (alone, tests))])
