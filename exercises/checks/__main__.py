@@ -21,13 +21,14 @@ WIDTH = 96
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise, the name of what is to be written, and what checks it."""
+    """An exercise, the name of what is to be written, its methods if it is a class, its check."""
 
     number: int
     title: str
     seam: str
     check: ModuleType
     then: str
+    methods: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,6 +45,7 @@ EXERCISES = (
         "History",
         event_sourcing,
         "a function of your own. docs/how-to/test-your-function.md shows how to test it",
+        ("add", "state", "state_at", "shipped_per_day"),
     ),
 )
 
@@ -125,9 +127,21 @@ def _written(exercise: Exercise, package: str, file: str) -> Any:
     subject = getattr(module, exercise.seam, None)
     if subject is None:
         _say(f"There is no {exercise.seam} in {file}: that is what is checked.")
-    elif inspect.iscoroutinefunction(subject):
-        _say(f"{exercise.seam} in {file} is `async def`: the checks call it without `await`.")
         return None
+    if not callable(subject):
+        _say(f"{exercise.seam} in {file} cannot be called: it is {subject!r}.")
+        return None
+    named = {f"{exercise.seam}.{name}": getattr(subject, name, None) for name in exercise.methods}
+    for name, function in {exercise.seam: subject, **named}.items():
+        if inspect.iscoroutinefunction(function):
+            _say(f"{name} in {file} is `async def`: the checks call it without `await`.")
+            return None
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            _say(
+                f"{name} in {file} has a `yield`: a call of it makes a generator, and runs nothing "
+                "of its body. Use `return`."
+            )
+            return None
     return subject
 
 

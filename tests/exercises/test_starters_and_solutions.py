@@ -20,6 +20,7 @@ from tests.exercises.test_exercise_1 import inserting, letting_it_out
 from tests.exercises.verdicts import ONE, THREE, TWO, verdict
 
 ROOT = Path(__file__).parents[2]
+Audit = Callable[[Change, AuditTable], None]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,9 @@ def test_a_hint_comes_alone_and_the_solution_last(capsys: pytest.CaptureFixture[
         ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError"),
         ("def write(change, log): ...\n", "There is no audit in"),
         ("async def audit(change, log): ...\n", "without `await`"),
+        ("audit = 3\n", "cannot be called: it is 3"),
+        ("def audit(change, log): yield\n", "has a `yield`"),
+        ("async def audit(change, log): yield\n", "has a `yield`"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
@@ -145,6 +149,28 @@ def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
     monkeypatch.syspath_prepend(tmp_path)
     assert not checks.check(ONE, package.name)
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("def add(self, change): yield", r"History\.add in \S+ has a `yield`"),
+        ("async def state(self, item): ...", r"History\.state in \S+ is `async def`"),
+    ],
+)
+def test_a_method_that_does_not_run_is_told_its_name(
+    method: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = tmp_path / f"learner_{abs(hash(method))}"
+    package.mkdir()
+    (package / "exercise_3.py").write_text(f"class History:\n    {method}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not checks.check(THREE, package.name)
+    assert re.search(said, " ".join(capsys.readouterr().out.split()))
 
 
 def headings(page: Path) -> set[str]:
@@ -177,9 +203,6 @@ def test_the_story_of_a_run_with_faults_is_short() -> None:
     assert " at 0x" not in wrong.story
 
 
-Endless = Callable[[Change, AuditTable], None]
-
-
 def loops(change: Change, log: AuditTable) -> None:
     while True:
         with contextlib.suppress(Exception):
@@ -206,7 +229,7 @@ comes_again = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExcepti
 
 @comes_again
 @pytest.mark.parametrize("endless", [loops, waits])
-def test_code_that_never_returns_is_stopped_and_told_its_line(endless: Endless) -> None:
+def test_code_that_never_returns_is_stopped_and_told_its_line(endless: Audit) -> None:
     [(step, wrong)] = checks.steps(ONE, endless, limit=0.2)
     assert step == "every_change_leaves_an_entry"
     assert "Your code did not return within 0.2 s (line " in str(wrong)
