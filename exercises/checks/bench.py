@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any, Generic, NoReturn, TypeVar
@@ -242,7 +243,11 @@ def afresh(module: ModuleType, name: str) -> Callable[..., object]:
 
 def _place(error: BaseException, subject: Callable[..., object]) -> str:
     """Return where in the learner's file an error came from."""
-    file = inspect.getsourcefile(subject)
+    subject = inspect.unwrap(subject)
+    while isinstance(subject, partial):
+        subject = subject.func
+    written = inspect.isroutine(subject) or inspect.isclass(subject)
+    file = inspect.getsourcefile(subject if written else type(subject))
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f" (line {lines[-1]} of your file)" if lines else ""
 

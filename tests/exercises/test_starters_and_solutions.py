@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,31 @@ def test_a_method_that_does_not_run_is_told_its_name(
     monkeypatch.syspath_prepend(tmp_path)
     assert not checks.check(THREE, package.name)
     assert re.search(said, " ".join(capsys.readouterr().out.split()))
+
+
+class Stumbling:
+    """An audit that is no function, and raises."""
+
+    def __call__(self, change: Change, log: AuditTable) -> None:
+        raise LookupError(change.kind)
+
+
+def stumbling_over(what: str, change: Change, log: AuditTable) -> None:
+    raise LookupError(what)
+
+
+@pytest.mark.parametrize(
+    ("audit", "line"),
+    [
+        (Stumbling(), Stumbling.__call__.__code__.co_firstlineno + 1),
+        (partial(stumbling_over, "x"), stumbling_over.__code__.co_firstlineno + 1),
+    ],
+    ids=["object", "partial"],
+)
+def test_an_error_of_a_callable_object_is_told_its_line(audit: Audit, line: int) -> None:
+    _, said = verdict(ONE, audit)
+    assert "Your code raised LookupError" in said
+    assert f"(line {line} of your file)" in said
 
 
 def headings(page: Path) -> set[str]:
