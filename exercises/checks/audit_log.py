@@ -14,6 +14,7 @@ Audit: TypeAlias = Callable[[Change, AuditTable], None]
 
 PLACED, SHIPPED = order(), order(status="shipped", by="warehouse")
 MINUTE = 60.0
+ABSENT = object()
 STATUSES = ("placed", "shipped", "refunded", "placed", "shipped", "refunded")
 
 
@@ -84,14 +85,13 @@ def who_did_it_and_what_it_was(audit: Audit) -> None:
             if name not in entry or entry[name] != value:
                 if name == "who" and value is None:
                     wrong(
-                        f"The entry of the REMOVE should say who: None, and {_says(entry, name)}.",
+                        f"The entry of the REMOVE {_should_say(entry, name, value)}.",
                         "A delete carries nobody's name: `updated_by` in the old image is the "
                         "author of the change before. change.actor knows the difference.",
                         reading.AUTHORS,
                     )
                 wrong(
-                    f"The entry of the {want['kind']} should say {name}: {_short(value)}, and "
-                    f"{_says(entry, name)}.",
+                    f"The entry of the {want['kind']} {_should_say(entry, name, value)}.",
                     "The record holds both images, and the change has the actor: who wrote the "
                     "item, as the application says in it. What is not kept now is gone tomorrow.",
                     reading.AUTHORS,
@@ -110,8 +110,8 @@ def an_order_from_before_the_log(audit: Audit) -> None:
     for name, value in (("kind", "MODIFY"), ("before", PLACED)):
         if entry.get(name) != value:
             wrong(
-                "Order 1001 was placed before there was a log, and then shipped. The entry should "
-                f"say {name}: {_short(value)}, and {_says(entry, name)}.",
+                "Order 1001 was placed before there was a log, and then shipped. The entry "
+                f"{_should_say(entry, name, value)}.",
                 "The log does not have what was before it began. The change does: change.kind and "
                 "change.old_image.",
                 reading.EXAMPLE_1,
@@ -127,7 +127,7 @@ def an_expiry_is_told_from_a_delete(audit: Audit) -> None:
     [entry] = [e for e in bench.store.history(item()) if e.get("kind") == ChangeKind.REMOVE]
     if entry.get("who") != TTL_PRINCIPAL:
         wrong(
-            f"Order 1001 expired, and {_says(entry, 'who')}.",
+            f"Order 1001 expired. The entry {_should_say(entry, 'who', TTL_PRINCIPAL)}.",
             f"change.actor is {TTL_PRINCIPAL} when Time to Live removed an item.",
             reading.AUTHORS,
         )
@@ -310,8 +310,7 @@ def _wrong_histories(log: AuditTable, table: SimulatedTable) -> Iterator[str]:
                 if entry.get(name) != value:
                     yield (
                         f"{item_id} had {_amounts(states)}; the entry whose `after` has "
-                        f"{_amounts([after])} should say {name}: {_short(value)}, and "
-                        f"{_says(entry, name)}"
+                        f"{_amounts([after])} {_should_say(entry, name, value)}"
                     )
     if log.overwritten:
         yield f"the entry {log.overwritten[0]} was overwritten"
@@ -331,12 +330,20 @@ def _kinds(log: AuditTable) -> str:
     return ", ".join(str(entry.get("kind")) for entry in log.rows.values()) or "no entry at all"
 
 
-def _says(entry: Entry, name: str) -> str:
-    return f"it says {_short(entry[name])}" if name in entry else f"it has no {name!r}"
+def _should_say(entry: Entry, name: str, wanted: object) -> str:
+    if name not in entry:
+        return f"should say {name}: {_short(wanted, None)}, and it has no {name!r}"
+    found = entry[name]
+    return f"should say {name}: {_short(wanted, found)}, and it says {_short(found, wanted)}"
 
 
-def _short(value: object) -> str:
-    if isinstance(value, dict):
+def _short(value: object, other: object) -> str:
+    """Return an image in short: the first attribute that another image has otherwise."""
+    if not isinstance(value, dict):
+        return repr(value)
+    if isinstance(other, dict):
+        names = (n for n in {**value, **other} if value.get(n, ABSENT) != other.get(n, ABSENT))
+        name = next(names, "")
+    else:
         name = "status" if "status" in value else "amount"
-        return f"{{... {name!r}: {value.get(name)!r} ...}}"
-    return repr(value)
+    return f"{{... {name!r}: {value[name]!r} ...}}" if name in value else f"{{... no {name!r} ...}}"

@@ -74,6 +74,17 @@ def without_the_actor(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {"kind": change.kind, "after": change.new_image})
 
 
+def as_text(change: Change, log: AuditTable) -> None:
+    after = {name: str(value) for name, value in (change.new_image or {}).items()}
+    log.put(change.item_id, change.version, {**entry(change), "after": after or None})
+
+
+def without_the_author(change: Change, log: AuditTable) -> None:
+    after = {**change.new_image} if change.new_image else {}
+    after.pop("updated_by", None)
+    log.put(change.item_id, change.version, {**entry(change), "after": after or None})
+
+
 def actor_from_the_image(change: Change, log: AuditTable) -> None:
     who = (change.new_image or {}).get("updated_by")
     log.put(change.item_id, change.version, {**entry(change), "who": who})
@@ -147,12 +158,26 @@ def stumbling(change: Change, log: AuditTable) -> None:
         ),
         (without_the_actor, "who_did_it_and_what_it_was", "and it has no 'who'"),
         (
+            as_text,
+            "who_did_it_and_what_it_was",
+            "{... 'total': Decimal('29.33') ...}, and it says {... 'total': '29.33' ...}",
+        ),
+        (
+            without_the_author,
+            "who_did_it_and_what_it_was",
+            "{... 'updated_by': 'shop' ...}, and it says {... no 'updated_by' ...}",
+        ),
+        (
             before_from_the_log,
             "an_order_from_before_the_log",
             "should say before: {... 'status': 'placed' ...}, and it says None",
         ),
         (kind_and_before_from_the_log, "every_failure", "should say kind: 'INSERT', and it says"),
-        (actor_from_the_image, "an_expiry_is_told_from_a_delete", "and it says None"),
+        (
+            actor_from_the_image,
+            "an_expiry_is_told_from_a_delete",
+            "should say who: 'dynamodb.amazonaws.com', and it says None",
+        ),
         (
             actor_from_either_image,
             "who_did_it_and_what_it_was",

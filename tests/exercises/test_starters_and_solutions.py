@@ -175,7 +175,7 @@ def test_a_method_that_does_not_run_is_told_its_name(
 
 
 class Stumbling:
-    """An audit that is no function, and raises."""
+    """An audit that is an object, and raises."""
 
     def __call__(self, change: Change, log: AuditTable) -> None:
         raise LookupError(change.kind)
