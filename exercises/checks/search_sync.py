@@ -22,9 +22,20 @@ def what_is_written_is_found(sync: Sync) -> None:
         if _status(bench.store) != states[-1]["status"]:
             wrong(
                 f"Order 1001 is {states[-1]['status']}, and readers find {_found(bench.store)}.",
-                "The document of an order has what document(change.new_image) says.",
+                "The document of an order has what document(change.new_image) says. A script of "
+                "index.update that returns None writes nothing.",
                 reading.SEARCH,
             )
+        wanted, found = _as_text(states[-1]), bench.store.search()[item()]
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                wrong(
+                    f"Order 1001 has {name} {value!r} as text, and readers find "
+                    f"{repr(found[name]) if name in found else f'no {name}'}.",
+                    "The document of an order has what document(change.new_image) says: all that "
+                    "the order has, as text.",
+                    reading.SEARCH,
+                )
     bench = _written(sync, PLACED, None)
     if bench.store.search():
         wrong(

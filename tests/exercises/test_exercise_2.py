@@ -40,7 +40,8 @@ def comparing(
 
 
 def showing_tombstones(change: Change, index: SearchIndex) -> None:
-    index.put(change.item_id, {**(change.new_image or {}), "version": change.version})
+    found = exercise_2.document(change.new_image or {})
+    index.put(change.item_id, {**found, "version": change.version})
 
 
 def forgetting_deletes(change: Change, index: SearchIndex) -> None:
@@ -107,6 +108,14 @@ def burying_in_place(change: Change, index: SearchIndex) -> None:
     index.update(change.item_id, script)
 
 
+def writing_the_status_alone(change: Change, index: SearchIndex) -> None:
+    index.put(change.item_id, {"status": (change.new_image or {}).get("status")})
+
+
+def writing_images(change: Change, index: SearchIndex) -> None:
+    index.put(change.item_id, change.new_image or {"deleted": True})
+
+
 def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
     index.put(change.item_id, exercise_2.document(change.new_image))  # type: ignore[arg-type]
 
@@ -118,6 +127,16 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
             under_its_number,
             "what_is_written_is_found",
             "readers find nothing under 'orders/S=1001', the change.item_id, but '1001'.",
+        ),
+        (
+            writing_the_status_alone,
+            "what_is_written_is_found",
+            "Order 1001 has order_id '1001' as text, and readers find no order_id.",
+        ),
+        (
+            writing_images,
+            "what_is_written_is_found",
+            "Order 1001 has total '29.33' as text, and readers find Decimal('29.33').",
         ),
         (deaf_to_deletions, "what_is_written_is_found", "readers still find it placed"),
         (showing_tombstones, "what_is_written_is_found", "Order 1001 was deleted, and readers"),
