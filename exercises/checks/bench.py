@@ -31,6 +31,7 @@ P = TypeVar("P")
 
 ORDERS = Source("orders", actor_attribute="updated_by")
 SCHEDULES = 100
+ABSENT = object()
 LONGEST_STORY = 15
 """Lines of a simulation that are shown."""
 
@@ -255,6 +256,18 @@ def _place(error: BaseException, subject: Callable[..., object]) -> str:
 def name_of(change: Change) -> str:
     """Return a change in words, such as `MODIFY 1001`."""
     return f"{change.kind} {'/'.join(map(str, change.keys.values()))}"
+
+
+def short(value: object, other: object) -> str:
+    """Return an image in short: the first attribute that another image has otherwise."""
+    if not isinstance(value, dict):
+        return repr(value)
+    if isinstance(other, dict):
+        names = (n for n in {**value, **other} if value.get(n, ABSENT) != other.get(n, ABSENT))
+        name = next(names, "")
+    else:
+        name = "status" if "status" in value else "amount"
+    return f"{{... {name!r}: {value[name]!r} ...}}" if name in value else f"{{... no {name!r} ...}}"
 
 
 def a_digit_more() -> list[Change]:

@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.sinks.log_entries import change_from_entry, entry_of
 from dynamodb_streams_cdc.testing.simulation import SimulatedTable
 from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, STEP
 from exercises.checks import reading
-from exercises.checks.bench import a_digit_more, change_of, item, order, wrong
+from exercises.checks.bench import a_digit_more, change_of, item, order, short, wrong
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HISTORIES = 100
@@ -84,7 +84,8 @@ def told(make: Make, changes: Sequence[Change]) -> History:
 
 def the_state_is_what_the_table_says(make: Make) -> None:
     """The log of an order, from its first change to the last."""
-    history = told(make, log_of(*LIFE))
+    changes = log_of(*LIFE)
+    history = told(make, changes)
     if _status(history.state(item())) != "refunded":
         wrong(
             "Order 1001 was placed, shipped and refunded, and the history says that it is "
@@ -92,6 +93,7 @@ def the_state_is_what_the_table_says(make: Make) -> None:
             "The state of an item is the new image of its last change. Event ids are in no order.",
             reading.LOG,
         )
+    _whole(history.state(item()), changes[-1].new_image, "is")
     if history.state(item("1002")) is not None:
         wrong(
             "The log knows nothing of order 1002, and the history says that it is "
@@ -176,6 +178,9 @@ def the_state_at_a_moment(make: Make) -> None:
     """An order is placed, shipped, refunded, deleted, an hour between each."""
     changes = log_of(*LIFE, (3 * HOUR, "1001", None))
     history = told(make, changes[2:] + changes[:2])
+    images = {
+        status: change.new_image for (_, _, status), change in zip(LIFE, changes, strict=False)
+    }
     for after, want, when in (
         (-SECOND, None, "a second before it was placed"),
         (0 * HOUR, "placed", "in the second in which it was placed"),
@@ -194,6 +199,7 @@ def the_state_at_a_moment(make: Make) -> None:
                 "Later changes had not happened yet.",
                 reading.LOG,
             )
+        _whole(state, images.get(want), f"{when} was")
 
 
 def several_changes_up_to_a_moment(make: Make) -> None:
@@ -438,7 +444,22 @@ def _status(state: object) -> object:
             "A state is an image, such as change.new_image; None if there is none.",
             reading.LOG,
         )
-    return "not there" if state is None else state.get("status")
+    if state is not None and "status" not in state:
+        wrong(
+            f"The history returned {state!r}, which is not an order.",
+            "A state is an image, such as change.new_image; None if there is none.",
+            reading.LOG,
+        )
+    return "not there" if state is None else state["status"]
+
+
+def _whole(state: Image | None, image: Image | None, was: str) -> None:
+    if state != image:
+        wrong(
+            f"Order 1001 {was} {short(image, state)}, and the history says {short(state, image)}.",
+            "A state is the whole order, as the new image of one change has it.",
+            reading.LOG,
+        )
 
 
 def _drawn(rng: random.Random) -> list[Written]:

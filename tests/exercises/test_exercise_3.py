@@ -276,6 +276,49 @@ def test_a_state_that_is_a_change_is_told_so() -> None:
     assert "The history returned a Change, which is not an order" in said
 
 
+class StatusAlone(solved_3.History):
+    """Returns the status of an order, without the rest."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        asked = getattr(self, question)
+
+        def status(*arguments: Any) -> Any:
+            state = asked(*arguments)
+            return state and {"status": state["status"]}
+
+        setattr(self, question, status)
+
+
+@pytest.mark.parametrize(
+    ("question", "step", "sentence"),
+    [
+        ("state", "the_state_is_what_the_table_says", "Order 1001 is {... 'order_id': '1001' ...}"),
+        ("state_at", "the_state_at_a_moment", "placed was {... 'order_id': '1001' ...}, and"),
+    ],
+)
+def test_a_state_without_the_rest_of_the_order_is_told_so(
+    question: str, step: str, sentence: str
+) -> None:
+    failed_at, said = verdict(THREE, lambda: StatusAlone(question))
+    assert failed_at == step
+    assert sentence in said
+    assert "the history says {... no 'order_id' ...}" in said
+
+
+class EmptyWhereNone(solved_3.History):
+    """Returns an empty order where there is none."""
+
+    def state(self, item: str) -> Any:
+        return super().state(item) or {}
+
+
+def test_an_empty_state_is_told_so() -> None:
+    failed_at, said = verdict(THREE, EmptyWhereNone)
+    assert failed_at == "the_state_is_what_the_table_says"
+    assert "The history returned {}, which is not an order" in said
+
+
 def test_sequence_numbers_of_a_random_history_get_a_digit_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
