@@ -326,7 +326,8 @@ def changes_that_come_twice(make: Make) -> None:
         history,
         {"2024-05-01": 1},
         "Order 1001 was shipped once; its log was read twice, in parts that overlap",
-        "A change that comes twice is one change: it has the same item and the same version.",
+        "A change that comes twice is one change: it has the same item and the same version. "
+        "Compare these: each Change object equals itself alone.",
         reading.EXAMPLE_2,
     )
 

@@ -165,6 +165,25 @@ class ByContent(solved_3.History):
             super().add(change)
 
 
+class ByObject(solved_3.History):
+    """Takes equal objects for one change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: set[Change] = set()
+
+    def add(self, change: Change) -> None:
+        super().add(change)
+        self.changes.add(change)
+
+    def shipped_per_day(self) -> dict[str, int]:
+        shipped = [
+            c for c in self.changes if is_shipped(c.new_image) and not is_shipped(c.old_image)
+        ]
+        days = [f"{change.time:%Y-%m-%d}" for change in shipped]
+        return {day: days.count(day) for day in days}
+
+
 class CountingStates(solved_3.History):
     """Counts the orders that are shipped now, by the day of their last change."""
 
@@ -245,6 +264,7 @@ class TextInTheCount(solved_3.History):
             "changes_that_come_twice",
             "The history counts {'2024-05-01': 3}, not {'2024-05-01': 1}",
         ),
+        (ByObject, "changes_that_come_twice", "each Change object equals itself alone"),
         (LocalDays, "days_are_in_utc", "change.time is in UTC, and so are the days"),
         (lambda: Cached("state"), "a_change_after_a_question", "It answers placed, not shipped"),
         (lambda: Cached("state_at"), "a_change_after_a_question", "It answers placed, not shipped"),
