@@ -142,7 +142,7 @@ demo: $(READY) ## Deploy the app on this machine, write sample items, compare ev
 # Examples and exercises need Python 3.11 only, without `make setup`.
 .PHONY: examples example-1 example-2 example-3
 examples: example-1 example-2 example-3 ## Run the three examples, a second each; needs Python only
-example-1: ## Read a stream: its records, and the changes that it merges or repeats
+example-1: ## Read a stream: its records, its view types, the order that it keeps
 example-2: ## Count changes: the wrong way and the right way
 example-3: ## Follow one order: failures, dead letters, lanes
 example-1 example-2 example-3: .any-python

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Protocol, TypeAlias
 
@@ -346,6 +347,19 @@ def changes_that_look_alike(make: Make) -> None:
     )
 
 
+def two_orders_with_one_number(make: Make) -> None:
+    """Two orders of two shards are shipped, and both changes have the same sequence number."""
+    first, second = (log_of((0 * HOUR, number, "shipped"))[0] for number in ORDER_IDS[:2])
+    _count(
+        told(make, [first, replace(second, event_id=first.event_id[::-1])]),
+        {"2024-05-01": 2},
+        f"Orders 1001 and 1002 were shipped, both with sequence number {first.sequence_number}",
+        "A sequence number, and so a version, orders the changes of one item. AWS does not say that "
+        "two shards never use the same one: a change is known by its item and its version together.",
+        reading.VERSIONS,
+    )
+
+
 def any_history_at_all(make: Make) -> None:
     """Histories drawn at random, read in any order, some of it twice."""
     for seed in range(HISTORIES):
@@ -391,6 +405,7 @@ STEPS = {
     a_change_after_a_question: 4,
     changes_that_come_twice: 4,
     changes_that_look_alike: 4,
+    two_orders_with_one_number: 4,
     any_history_at_all: 4,
 }
 """The steps, and the number of the hint that helps with each."""

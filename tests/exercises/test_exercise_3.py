@@ -184,6 +184,28 @@ class ByObject(solved_3.History):
         return {day: days.count(day) for day in days}
 
 
+class ByVersionAlone(solved_3.History):
+    """Takes changes of two orders with the same version for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def add(self, change: Change) -> None:
+        if change.version not in self.seen:
+            self.seen.add(change.version)
+            super().add(change)
+
+
+class ByEventId(ByVersionAlone):
+    """Is right: an event id is that of one record."""
+
+    def add(self, change: Change) -> None:
+        if change.event_id not in self.seen:
+            self.seen.add(change.event_id)
+            solved_3.History.add(self, change)
+
+
 class CountingStates(solved_3.History):
     """Counts the orders that are shipped now, by the day of their last change."""
 
@@ -270,6 +292,8 @@ class TextInTheCount(solved_3.History):
         (lambda: Cached("state_at"), "a_change_after_a_question", "It answers placed, not shipped"),
         (lambda: Cached("shipped_per_day"), "a_change_after_a_question", "It answers {}, not {'"),
         (ByContent, "changes_that_look_alike", "the same time, kind and images"),
+        (ByVersionAlone, "two_orders_with_one_number", "by its item and its version together"),
+        (ByEventId, "", ""),
         (TextInTheCount, "any_history_at_all", "its sequence numbers got a digit more"),
         (FirstTimes, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
         (OncePerDay, "shipped_again_on_one_day", "Each time that an order becomes shipped counts"),
