@@ -354,8 +354,9 @@ def two_orders_with_one_number(make: Make) -> None:
         told(make, [first, replace(second, event_id=first.event_id[::-1])]),
         {"2024-05-01": 2},
         f"Orders 1001 and 1002 were shipped, both with sequence number {first.sequence_number}",
-        "A sequence number, and so a version, orders the changes of one item. AWS does not say that "
-        "two shards never use the same one: a change is known by its item and its version together.",
+        "A sequence number, and so a version, orders the changes of one item. AWS does not say "
+        "that two shards never use the same one: a change is known by its item and its version "
+        "together.",
         reading.VERSIONS,
     )
 
