@@ -198,15 +198,15 @@ def _images(story: Story) -> str:
 
 
 def _always_raises(story: Story) -> str:
+    if story.kinds:
+        return ""
     errors = [
-        *(
-            (f"the function raised {each.error!r}", each.records)
-            for each in story.invocations
-            if isinstance(each.error, Exception)
-        ),
+        *((_error_of(each), each.records) for each in story.invocations if each.error),
         *_unusable(story),
     ]
-    if story.kinds or len(errors) < MANY or len({what for what, _ in errors}) != 1:
+    if errors and all(each.error for each in story.invocations if each.records):
+        errors = [each for each in errors if each[1] == errors[0][1]]
+    if len(errors) < MANY or len({what for what, _ in errors}) != 1:
         return ""
     what, records = errors[0]
     told = f"{what} in every attempt at {changes_of(records)}"
@@ -217,6 +217,12 @@ def _always_raises(story: Story) -> str:
         f"failed in batchItemFailures, with {REPORTS}, or set BisectBatchOnFunctionError, which "
         "halves the batch until that record is alone"
     )
+
+
+def _error_of(invocation: Invocation) -> str:
+    if isinstance(invocation.error, Exception):
+        return f"the function raised {invocation.error!r}"
+    return f"the process ended with {invocation.error!r}"
 
 
 def _unusable(story: Story) -> Iterator[tuple[str, Sequence[Record]]]:
@@ -434,12 +440,12 @@ def _out_of_order(story: Story) -> str:
 
 
 def _late(invocations: Sequence[Invocation]) -> Iterator[Record]:
-    """Yield the records that came after a newer one of the same item."""
+    """Yield the records that came after a newer one of the same item, and raised no error."""
     newest: dict[str, tuple[str, int]] = {}
     for invocation in invocations:
         for record in invocation.records:
             name, place = key_text(record["dynamodb"]["Keys"]), _place(record)
-            if place < newest.get(name, place):
+            if place < newest.get(name, place) and not invocation.error:
                 yield record
             newest[name] = max(place, newest.get(name, place))
 

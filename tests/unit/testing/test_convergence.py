@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -325,6 +326,32 @@ def same_amounts(copy: list[Any], items: Items) -> list[str]:
 def test_a_raising_function_is_told_by_its_error() -> None:
     found = failure(making(lambda rows, record: rows["no such key"]), faults=())
     assert found.hint.startswith("the function raised KeyError('no such key') in every attempt at")
+
+
+TWO_ITEMS = {
+    "writes": [
+        [0.0, "put", 0, 1, 5],
+        [0.5, "put", 1, 2, 7],
+        [1.0, "put", 0, 1, 6],
+        [2.0, "delete", 1],
+    ]
+}
+
+
+def test_the_first_of_two_errors_is_told_if_nothing_succeeds() -> None:
+    def misspelt(rows: Rows, record: Any) -> None:
+        rows[key_of(record)] = record["dynamodb"]["NewImage"]["no such attribute"]
+
+    hint = failure(making(misspelt), replay=TWO_ITEMS, MaximumRetryAttempts=3).hint
+    assert "raised KeyError('no such attribute') in every attempt at INSERT item-0" in hint
+
+
+def test_a_process_that_ends_in_every_attempt_is_told() -> None:
+    def leave(rows: Rows, record: Any) -> None:
+        sys.exit(3)
+
+    hint = failure(making(leave), replay=TWO_ITEMS, MaximumRetryAttempts=3).hint
+    assert "the process ended with SystemExit(3) in every attempt at INSERT item-0" in hint
 
 
 def test_an_error_of_one_record_tells_what_helps_the_batch() -> None:
