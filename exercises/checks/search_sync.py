@@ -1,6 +1,7 @@
 """The check of exercise 2."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from dynamodb_streams_cdc import Change, Image
@@ -148,25 +149,29 @@ def sequence_numbers_that_grow_a_digit(sync: Sync) -> None:
 
 def two_functions_at_once(sync: Sync) -> None:
     """While one function works on a change, another brings a newer one."""
-    bench = Bench(sync, SearchIndex())
-    bench.write(PLACED, SHIPPED, REFUNDED, pause=MINUTE)
-    bench.run()
-    placed, shipped, refunded = (bench.change(n) for n in range(3))
-    index = SearchIndex()
-    sync(placed, index)
-    index.meanwhile = lambda: sync(refunded, index)
-    sync(shipped, index)
-    if index.meanwhile is not None:
-        index.meanwhile()
-    if _status(index) != "refunded":
-        wrong(
-            "One function read the document of order 1001 to compare it with `shipped`. Before it "
-            "wrote, another function wrote `refunded`, which is newer. Then the first wrote, and "
-            f"readers find {_found(index)}.",
-            "Comparing and writing are two steps, and anybody can come between them: a poller that "
-            "was believed dead, a redrive, a backfill. index.update does both in one.",
-            reading.SEARCH,
-        )
+    bench = _written(sync, PLACED, SHIPPED, REFUNDED, None, PLACED)
+    placed, shipped, refunded, deleted, again = (bench.change(n) for n in range(5))
+    for held, change, what, newer, status in (
+        (placed, shipped, "`shipped`", refunded, "refunded"),
+        (None, placed, "`placed`, its first state", refunded, "refunded"),
+        (refunded, deleted, "its delete", again, "placed"),
+    ):
+        index = SearchIndex()
+        if held:
+            sync(held, index)
+        index.meanwhile = partial(sync, newer, index)
+        sync(change, index)
+        if index.meanwhile is not None:
+            index.meanwhile()
+        if _status(index) != status:
+            wrong(
+                f"One function read the document of order 1001, to compare it with {what}. Before "
+                f"it wrote, another function wrote `{status}`, which is newer. Then the first "
+                f"wrote, and readers find {_found(index)}.",
+                "Comparing and writing are two steps, and anybody can come between them: a poller "
+                "that was believed dead, a redrive, a backfill. index.update does both in one.",
+                reading.SEARCH,
+            )
 
 
 def an_index_out_of_reach(sync: Sync) -> None:
