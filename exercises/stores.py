@@ -18,6 +18,7 @@ class AuditTable:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Entry] = {}
         self.overwritten: list[tuple[str, str]] = []
+        self.meanwhile: Callable[[], object] | None = None
 
     def put(self, item: str, sort: str, entry: Entry) -> None:
         """Write an entry; one that is there under the same key is overwritten."""
@@ -40,9 +41,11 @@ class AuditTable:
 
     def history(self, item: str) -> list[Entry]:
         """Return the entries of an item in the order of their sort keys, as a query does."""
-        return [
+        found = [
             entry for (owner, _), entry in sorted(self.rows.items(), key=_by_key) if owner == item
         ]
+        _let_others_act(self)
+        return found
 
 
 def _by_key(row: tuple[tuple[str, str], Entry]) -> tuple[str, str]:
@@ -55,6 +58,13 @@ def _key(item: object, sort: object) -> tuple[str, str]:
             message = f"the key attribute {name} is text, got {value!r}"
             raise TypeError(message)
     return str(item), str(sort)
+
+
+def _let_others_act(store: "AuditTable | SearchIndex") -> None:
+    """Do what others do between this call and the next."""
+    if store.meanwhile is not None:
+        happens, store.meanwhile = store.meanwhile, None
+        happens()
 
 
 def _copy(what: str, value: object) -> dict[str, Any]:
@@ -74,7 +84,7 @@ class SearchIndex:
     def get(self, doc_id: str) -> Document | None:
         """Return a document as it is now; None if there is none."""
         found = deepcopy(self.documents.get(doc_id))
-        self._let_others_act()
+        _let_others_act(self)
         return found
 
     def put(self, doc_id: str, document: Document) -> None:
@@ -94,7 +104,7 @@ class SearchIndex:
         kept = script(deepcopy(self.documents.get(doc_id)))
         if kept is not None:
             self.documents[doc_id] = _copy("what a script returns", kept)
-        self._let_others_act()
+        _let_others_act(self)
 
     def search(self) -> dict[str, Document]:
         """Return what readers find, by id."""
@@ -103,9 +113,3 @@ class SearchIndex:
             for doc_id, document in self.documents.items()
             if document.get("deleted") is not True
         }
-
-    def _let_others_act(self) -> None:
-        """Do what others do between this call and the next."""
-        if self.meanwhile is not None:
-            happens, self.meanwhile = self.meanwhile, None
-            happens()

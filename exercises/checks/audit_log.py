@@ -1,6 +1,7 @@
 """The check of exercise 1."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NoReturn, TypeAlias
 
 from dynamodb_streams_cdc import Change, ChangeKind
@@ -209,6 +210,29 @@ def sequence_numbers_that_grow_a_digit(audit: Audit) -> None:
         )
 
 
+def two_functions_at_once(audit: Audit) -> None:
+    """While one function works on a change, another brings the same one."""
+    bench = Bench(audit, AuditTable())
+    bench.write(PLACED)
+    bench.run()
+    placed, log = bench.change(0), AuditTable()
+    log.meanwhile = partial(audit, placed, log)
+    try:
+        audit(placed, log)
+        then = "wrote over it" if log.overwritten else ""
+    except AlreadyThere:
+        then = "raised AlreadyThere"
+    if then:
+        wrong(
+            "One function looked for the entry of a change, and found none. Before it wrote, "
+            f"another function wrote the entry of the same change. Then the first {then}.",
+            "Looking and writing are two steps, and anybody can come between them: a poller that "
+            "was believed dead, a redrive. log.insert does both in one, and that the entry is "
+            "there is success.",
+            reading.APPEND_ONLY,
+        )
+
+
 def every_failure(audit: Audit) -> None:
     """Crashes, outages, redeliveries, replays, splits of shards, new streams."""
     faults(audit, AuditTable, _wrong_histories, reading.VERSIONS)
@@ -225,6 +249,7 @@ STEPS = {
     a_table_out_of_reach: 5,
     an_old_batch_comes_back: 2,
     sequence_numbers_that_grow_a_digit: 2,
+    two_functions_at_once: 3,
     every_failure: 2,
 }
 """The steps, and the number of the hint that helps with each."""

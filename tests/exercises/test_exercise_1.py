@@ -74,6 +74,18 @@ def without_the_actor(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {"kind": change.kind, "after": change.new_image})
 
 
+def looking(write: Callable[..., None]) -> Callable[[Change, AuditTable], None]:
+    """Return an audit that looks for an entry before it writes."""
+
+    def audit(change: Change, log: AuditTable) -> None:
+        told = [each["version"] for each in log.history(change.item_id)]
+        if change.version not in told:
+            found = {**entry(change), "version": change.version}
+            write(log, change.item_id, change.version, found)
+
+    return audit
+
+
 def as_text(change: Change, log: AuditTable) -> None:
     after = {name: str(value) for name, value in (change.new_image or {}).items()}
     log.put(change.item_id, change.version, {**entry(change), "after": after or None})
@@ -218,6 +230,8 @@ def stumbling(change: Change, log: AuditTable) -> None:
             "every_failure",
             "This is the shortest story of it",
         ),
+        (looking(AuditTable.put), "two_functions_at_once", "Then the first wrote over it."),
+        (looking(AuditTable.insert), "two_functions_at_once", "Then the first raised AlreadyThere"),
         (stumbling, "every_change_leaves_an_entry", "Your code raised TypeError: 'NoneType'"),
     ],
 )
