@@ -178,9 +178,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if source is None:
             super().do_GET()
             return
-        text = page(source).encode()
+        is_page = source.suffix == ".md"
+        text = (page(source) if is_page else source.read_text()).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"text/{'html' if is_page else 'plain'}; charset=utf-8")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -190,10 +191,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def source_of(path: str) -> Path | None:
-    """Return the file of the page at a path of the server; None if there is none in `DOCS`."""
-    source = (DOCS / f"{path.strip('/')}.md").resolve()
-    is_page = path.endswith("/") and source.is_relative_to(DOCS) and source.is_file()
-    return source if is_page else None
+    """Return the file in `DOCS` of a path: that of a page, or one that a page links to, or None."""
+    name = path.strip("/")
+    source = (DOCS / (f"{name}.md" if path.endswith("/") else name)).resolve()
+    is_sent = path.endswith("/") or source.suffix in {".py", ".yaml"}
+    return source if is_sent and source.is_relative_to(DOCS) and source.is_file() else None
 
 
 def page(source: Path) -> str:
@@ -214,12 +216,13 @@ def _slug(heading: str) -> str:
     return re.sub(r"\s+", "-", plain.strip())
 
 
-_LINK = re.compile(r'href="([^":#]+)\.md(#[^"]*)?"')
+_LINK = re.compile(r'href="([^":#]+\.(?:md|py|yaml))(#[^"]*)?"')
 
 
 def _link(source: Path, path: str, place: str | None) -> str:
-    target = (source.parent / f"{path}.md").resolve().relative_to(ROOT).with_suffix("")
-    return f'href="/{target.relative_to("docs")}/{place or ""}"'
+    target = (source.parent / path).resolve().relative_to(DOCS)
+    place_of_page = f"{target.with_suffix('')}/{place or ''}"
+    return f'href="/{place_of_page if target.suffix == ".md" else target}"'
 
 
 PAGE_OF_DOCS = """\

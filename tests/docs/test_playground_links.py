@@ -54,6 +54,15 @@ def test_the_served_pages_link_to_the_playground() -> None:
     assert "../playground/" not in page
 
 
+def test_a_served_page_links_to_files_that_are_sent() -> None:
+    page = served.page(docs.DOCS / "how-to" / "use-it-behind-your-table.md")
+    for name in ("handler.py", "template.yaml"):
+        path = f"/how-to/behind-your-table/{name}"
+        assert f'href="{path}"' in page
+        assert served.source_of(path) == docs.DOCS / path.strip("/")
+    assert served.source_of("/performance.json") is None
+
+
 def test_each_mistake_links_to_its_two_examples() -> None:
     page = docs.DOCS / "explanation" / "mistakes.md"
     anchors = re.findall(r"^\| \[[^\]]+\]\(#([a-z-]+)\)", page.read_text(), re.M)
