@@ -1,6 +1,7 @@
 """The examples hold what they claim, and tell it within seconds."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -260,3 +261,4 @@ def test_the_story_is_told_within_seconds_by_python_alone(number: int) -> None:
     assert told.returncode == 0
     assert told.stdout.startswith(f"Example {number}: ")
     assert max(map(len, told.stdout.splitlines())) <= 120
+    assert not re.search(r"\w-\n", told.stdout), "a name is broken at a hyphen"

@@ -343,7 +343,7 @@ def _tell_a_lasting_failure() -> None:
     steps.append(("the order is fixed, and shipped", "", "", _amounts(counting.ledger)))
     steps.append(("redriven again", *_redriven(counting)))
     story.say("A redrive sends the dead letter through the deployed function once more:")
-    story.table(("", "dead_letter", "changes", "sums"), steps)
+    story.table(("", "dead letter", "changes", "sums"), steps)
     story.say(
         "At first it fails again, and is kept. Once the order is fixed, its dead letter is stale: "
         "the version in the ledger is greater. It is archived, and what is newer stays. On AWS: "

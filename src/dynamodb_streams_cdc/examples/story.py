@@ -24,12 +24,17 @@ def section(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a paragraph."""
-    print(f"\n{textwrap.fill(' '.join(text.split()), WIDTH)}")
+    print(f"\n{_filled(' '.join(text.split()), WIDTH)}")
+
+
+def _filled(text: str, width: int) -> str:
+    """Return lines that break at spaces: names of commands stay whole, also those with hyphens."""
+    return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def quote(text: str) -> None:
     """Print a paragraph, indented."""
-    show(textwrap.fill(text, WIDTH - len(MARGIN)))
+    show(_filled(text, WIDTH - len(MARGIN)))
 
 
 def show(text: str) -> None:
