@@ -3,9 +3,8 @@
 `dynamodb_streams_cdc.testing.simulation.faulty` puts an object behind a `FaultInjector`.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -87,29 +86,21 @@ class FaultInjector:
             ProcessKilled: the function is gone, before or after the effect.
             RetryableError: the sink does not answer; after the effect, if the answer was lost.
         """
-        with self.turn(name):
-            self.before(name)
-            result = self._told(name, method, args, options)
-            self.after(name)
-        self.leave(name)
-        return result
-
-    @contextlib.contextmanager
-    def turn(self, name: str) -> Iterator[None]:
-        """Let a call begin, and have its turn among those of other threads.
-
-        Once one of them has ended the process, none of the others takes effect.
-        """
         self.arrive(name)
         invocation = current()
+        # Once a call of another thread has ended the process, none that waits here takes effect.
         mine = self._lock.acquire(timeout=LONGEST_TURN_SECONDS)
         try:
             if invocation is not None:
                 invocation.live()
-            yield
+            self.before(name)
+            result = self._told(name, method, args, options)
+            self.after(name)
         finally:
             if mine:
                 self._lock.release()
+        self.leave(name)
+        return result
 
     def arrive(self, name: str) -> None:
         """Take the time that a call takes.

@@ -9,9 +9,7 @@ pool overlap; a thread that waits for a result comes to its time.
 """
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
@@ -150,12 +148,16 @@ class Invocation:
     def _let_others_go_on(self, moment: float) -> None:
         """Let the world come to a moment.
 
-        What others that began meanwhile take for longer is not this invocation's time: its deadline
-        comes later by that.
+        Their work is not part of this invocation. What others that began meanwhile take for longer
+        is not its time: its deadline comes later by that.
         """
         due = max(moment, self.virtual_clock.time)
-        with _detached():
+        tokens = current_invocation.set(None), current_strand.set(None)
+        try:
             self.virtual_clock.run_until(moment)
+        finally:
+            current_invocation.reset(tokens[0])
+            current_strand.reset(tokens[1])
         self.deadline += max(0.0, self.virtual_clock.time - due)
 
     def _is_own_thread(self) -> bool:
@@ -164,17 +166,6 @@ class Invocation:
 
 current_invocation: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 current_strand: ContextVar[Strand | None] = ContextVar("strand", default=None)
-
-
-@contextlib.contextmanager
-def _detached() -> Iterator[None]:
-    """Let others go on: their work is not part of this invocation."""
-    tokens = current_invocation.set(None), current_strand.set(None)
-    try:
-        yield
-    finally:
-        current_invocation.reset(tokens[0])
-        current_strand.reset(tokens[1])
 
 
 def current() -> Invocation | None:
