@@ -71,9 +71,10 @@ class Lane:
                 return self._deliver(now)
             if not enabled or not (self.stack or self._form(now)):
                 return None
-            batch = self.stack[-1]
-            if batch.ready_at > now:
+            if self.stack[-1].ready_at > now:
                 return None
+            self._make_room()
+            batch = self.stack[-1]
             if batch.final or not self._expire(batch, now):
                 return self._invoke(batch, now)
         return None
@@ -198,7 +199,7 @@ class Lane:
 
     def _make_room(self) -> None:
         """Part the next batch if the state of its window has grown into the room of its records."""
-        if self.window is None or not self.stack:
+        if self.window is None:
             return
         entries, attempts = self.stack[-1].entries, self.stack[-1].attempts
         room = LARGEST_PAYLOAD - self._envelope()
@@ -280,7 +281,6 @@ class Lane:
             self.window = None
         elif self.window is not None:
             self.window.keep(verdict.state, [entry.record for entry in batch.entries])
-            self._make_room()
         self._sealed = True
         _finish(batch.entries)
 
@@ -293,7 +293,6 @@ class Lane:
         _finish(done)
         remainder = Batch(batch.entries)
         self.stack[-1] = remainder
-        self._make_room()
         if self.context.policies.top_up and len(self.stack) == 1:
             self._fill(remainder)
 

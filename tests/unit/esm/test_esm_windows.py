@@ -68,27 +68,38 @@ def test_rule_19_the_state_is_in_the_6_mb_of_the_event() -> None:
     assert run.batches[:3] == [[1, 2], [3], [4]]
 
 
-@pytest.mark.parametrize("fails", ["partly", "all"])
-def test_rule_19_a_state_that_grew_parts_the_next_batch(fails: str) -> None:
+@pytest.mark.parametrize(
+    ("raises", "refused", "batches"),
+    [
+        (False, 3, [[1, 2, 3, 4], [3], [3], [4], []]),
+        (True, 0, [[1, 2, 3, 4], [1, 2], [3], [4], []]),
+        (True, 2, [[1, 2, 3, 4], [1, 2], [2], [2], [3], [4], []]),
+    ],
+    ids=["retried", "the other half", "the other half after a record that is given up"],
+)
+def test_rule_19_a_state_that_grew_parts_the_next_batch(
+    raises: bool, refused: int, batches: list[list[int]]
+) -> None:
     """What a retry or the other half of a batch carries was chosen before the state grew."""
     large = {"text": {"S": "x" * 2_900_000}}
     source = [*records(2), *(record(number, image=large) for number in (3, 4))]
 
     def handler(event: dict[str, Any]) -> dict[str, Any]:
         assert len(payload_of(event)) <= LARGEST_PAYLOAD
-        if len(event["Records"]) == 4 and fails == "all":
+        if raises and len(event["Records"]) == 4:
             raise RuntimeError
         state = {"state": "x" * 900_000}
-        return state | report(*numbers(event)[2:3])
+        return state | report(*(number for number in numbers(event) if number == refused))
 
     run = windowed(
         source,
         handler,
         BatchSize=4,
+        MaximumRetryAttempts=1,
         BisectBatchOnFunctionError=True,
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
-    assert run.batches == [[1, 2, 3, 4], *([[1, 2]] if fails == "all" else []), [3], [4], []]
+    assert run.batches == batches
 
 
 def test_rule_51_the_event_carries_window_and_state() -> None:
