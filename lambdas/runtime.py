@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from botocore.config import Config
 from botocore.session import Session, get_session
@@ -52,9 +52,12 @@ def session() -> Session:
     """Return the function's session: of botocore, as boto3 would be imported for nothing else.
 
     The package has botocore and its description of the services in `KEPT` of stacks/packaging.py: a
-    client of another one takes its name there.
+    client of another one takes its name there. To each client a page in place of an answer is an
+    outage.
     """
-    return get_session()
+    made = get_session()
+    made.get_component("event_emitter").register("before-parse", refuse_page)
+    return made
 
 
 @cache
@@ -66,17 +69,7 @@ def dynamodb() -> "DynamoDBClient":
 @cache
 def s3() -> "S3Client":
     """Return the function's client of S3."""
-    return cast("S3Client", client("s3"))
-
-
-def client(service: str) -> Any:
-    """Return a client of S3 or SNS: a page in place of an answer is an outage to it.
-
-    `encode_once` sees to that for DynamoDB.
-    """
-    made = session().create_client(service, config=CLIENT)
-    made.meta.events.register("before-parse", refuse_page)
-    return made
+    return cast("S3Client", session().create_client("s3", config=CLIENT))
 
 
 def prepare(processor: Callable[[], object]) -> None:

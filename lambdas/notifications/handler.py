@@ -56,7 +56,7 @@ def processor() -> Processor:
 @cache
 def sns() -> Any:
     """Return the function's client of SNS."""
-    return runtime.client("sns")
+    return runtime.session().create_client("sns", config=runtime.CLIENT)
 
 
 def handlers(notice: Notice, once: Once, topic_arn: str) -> ChangeHandlers:

@@ -14,6 +14,8 @@ from typing import Any
 
 import cfnlint.decode  # type: ignore[import-untyped]
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from dynamodb_streams_cdc import (
     Aggregation,
@@ -28,6 +30,8 @@ from dynamodb_streams_cdc import (
     Source,
 )
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
+from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.manifest import Manifest
 from dynamodb_streams_cdc.testing import Lab, Trial, check_convergence
 from dynamodb_streams_cdc.testing.memory import (
@@ -42,6 +46,7 @@ from tests.infrastructure.templates import as_list
 from tests.infrastructure.test_best_practices import cfn_lint
 from tests.lambdas.conftest import aws, context, create_table  # noqa: F401 - fixtures
 from tests.schedules import long
+from tests.unit.adapters.cloud import Body
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 FILES = HOW_TO / "behind-your-table"
@@ -250,6 +255,15 @@ def test_the_copy_converges_after_any_schedule_of_faults(function: Function) -> 
             view_type="NEW_IMAGE",
             FunctionResponseTypes=["ReportBatchItemFailures"],
         )
+
+
+def test_a_page_in_place_of_an_answer_is_an_outage(function: Function) -> None:
+    """botocore takes it for an empty answer, and the change would count as written."""
+    copy = function.module.processor().sink.table
+    page = AWSResponse("", 200, HTTPHeaders(), Body(b"<html><body>Sign in</body></html>"))
+    copy.meta.client.meta.events.register_first("before-send", lambda **_: page)
+    with pytest.raises(RetryableError), translated():
+        copy.put_item(Item={"item": "1"})
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)

@@ -108,19 +108,20 @@ def _row(item_id: str, version: str, item: Image | None, deadline: Deadline) -> 
 @cache
 def dynamodb() -> Any:
     """Return the function's client of DynamoDB."""
-    return client("dynamodb")
+    return session().client("dynamodb", config=CLIENT)
 
 
 @cache
 def s3() -> Any:
     """Return the function's client of S3."""
-    return client("s3")
+    return session().client("s3", config=CLIENT)
 
 
-def client(service: Any) -> Any:
-    """Return a client to which a page of a proxy in place of an answer is an outage."""
-    made: Any = boto3.client(service, config=CLIENT)
-    made.meta.events.register("before-parse", refuse_page)
+@cache
+def session() -> boto3.Session:
+    """Return a session to whose clients a page of a proxy in place of an answer is an outage."""
+    made = boto3.Session()
+    made.events.register("before-parse", refuse_page)
     return made
 
 
@@ -128,7 +129,7 @@ def client(service: Any) -> Any:
 def processor() -> Processor:
     """Return the processor, made at the function's first call."""
     name = os.environ["PROCESSOR"]
-    copy = boto3.resource("dynamodb", config=CLIENT).Table(os.environ["COPY_TABLE"])
+    copy = session().resource("dynamodb", config=CLIENT).Table(os.environ["COPY_TABLE"])
     return Processor(
         name,
         Source(os.environ["SOURCE"]),

@@ -187,7 +187,7 @@ def translated() -> Iterator[None]:
         raise
 
 
-_PAGE = re.compile(rb"\s*<(!doctype )?html", re.IGNORECASE)
+_PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype )?html", re.IGNORECASE)
 
 
 def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
@@ -199,6 +199,10 @@ def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
         ResponseParserError: it is one. The page of a server error is not: it is tried again.
     """
     status, body = response_dict["status_code"], response_dict["body"]
-    if status < 500 and isinstance(body, bytes) and _PAGE.match(body):
+    if isinstance(body, bytes):
+        is_page = bool(_PAGE.match(body))
+    else:  # it is read later, such as an object of S3 or the answer of a function
+        is_page = response_dict["headers"].get("content-type", "").startswith("text/html")
+    if status < 500 and is_page:
         message = f"The endpoint answered with an HTML page (status {status})"
         raise ResponseParserError(message)

@@ -25,6 +25,8 @@ from dynamodb_streams_cdc.sinks.generations import CACHE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
 from lambdas.example_domain.order import contributions
+from lambdas.maintenance import handler as maintenance
+from lambdas.notifications import handler as notifications
 from lambdas.search_client import search_client
 from tests.factories import NOON, ManualClock, change, deadline, order
 from tests.unit.adapters.cloud import Body, client
@@ -249,27 +251,37 @@ class TestClientsOfTheFunctions:
         assert config.connect_timeout + config.read_timeout < RESERVE_SECONDS
         assert config.retries == {"mode": "standard", "total_max_attempts": 1}
 
+    @pytest.mark.parametrize("status", [200, 404])
     @pytest.mark.parametrize(
-        ("service", "operation", "arguments"),
+        ("make", "operation", "arguments"),
         [
-            ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"1", "IfNoneMatch": "*"}),
-            ("s3", "delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}),
-            ("s3", "list_object_versions", {"Bucket": "b"}),
-            ("sns", "publish", {"TopicArn": "arn:aws:sns:us-east-1:1:t", "Message": "m"}),
+            (runtime.s3, "put_object", {"Bucket": "b", "Key": "k", "Body": b"1"}),
+            (runtime.s3, "get_object", {"Bucket": "b", "Key": "k"}),
+            (runtime.s3, "delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}),
+            (runtime.s3, "list_object_versions", {"Bucket": "b"}),
+            (runtime.dynamodb, "transact_write_items", {"TransactItems": []}),
+            (maintenance.client, "invoke", {"FunctionName": "search"}),
+            (notifications.sns, "publish", {"TopicArn": "arn:aws:sns:us-east-1:1:t"}),
         ],
     )
+    @pytest.mark.parametrize(
+        "prologue", [b"", b'<?xml version="1.0" encoding="UTF-8"?>\n'], ids=["HTML", "XHTML"]
+    )
     def test_a_page_in_place_of_an_answer_is_an_outage(
-        self, service: str, operation: str, arguments: dict[str, Any]
+        self, make: Any, operation: str, arguments: dict[str, Any], status: int, prologue: bytes
     ) -> None:
         """A dead letter that came to no bucket would count as written."""
-        made = runtime.client(service)
+        made = make()
+        make.cache_clear()
         runtime.session.cache_clear()
-        page = Body(b"<!DOCTYPE html><html><body>Sign in</body></html>")
+        page = Body(prologue + b"<!DOCTYPE html><html><body>Sign in</body></html>")
+        headers = HTTPHeaders()
+        headers["Content-Type"] = "text/html"
         made.meta.events.register_first(
             "before-send",
-            lambda request, **_: AWSResponse(request.url, 200, HTTPHeaders(), page),
+            lambda request, **_: AWSResponse(request.url, status, headers, page),
         )
-        with pytest.raises(RetryableError, match="an HTML page"), translated():
+        with pytest.raises(RetryableError), translated():
             getattr(made, operation)(**arguments)
 
     def test_of_opensearch(self) -> None:
