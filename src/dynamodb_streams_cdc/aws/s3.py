@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.dead_letters import DeadLetter
-from dynamodb_streams_cdc.errors import PermanentError
+from dynamodb_streams_cdc.errors import PermanentError, RetryableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -56,7 +56,7 @@ def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
     """
     try:
         with translated():
-            client.put_object(
+            answer = client.put_object(
                 Bucket=bucket,
                 Key=key,
                 Body=text.encode(),
@@ -67,6 +67,9 @@ def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
         if error.response["Error"]["Code"] == "PreconditionFailed":
             return False
         raise
+    if not answer.get("ETag"):  # S3 always gives one; to botocore a page of a proxy is an answer
+        message = "the answer has no ETag: something in front of S3 gave it"
+        raise RetryableError(message)
     return True
 
 

@@ -13,6 +13,7 @@ from dynamodb_streams_cdc.aws.dynamodb.idempotency import DynamoDbIdempotencySto
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.errors import translated
+from dynamodb_streams_cdc.aws.s3 import put_once
 from dynamodb_streams_cdc.control.erasure_copies import LogPlace
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS, Deadline
 from dynamodb_streams_cdc.errors import RetryableError
@@ -108,6 +109,12 @@ def test_an_erasure_says_that_the_log_is_throttled() -> None:
     place = LogPlace(DynamoDbErasableLog(wire.client, "log"))
     with pytest.raises(RetryableError, match="Rate exceeded"):
         place.find({"orders/S=1": {}}, None, deadline())
+
+
+def test_an_object_without_an_etag_was_not_written() -> None:
+    """A page of a proxy is an empty answer to a client that the user made."""
+    with pytest.raises(RetryableError, match="no ETag"):
+        put_once(Wire("s3").client, "dead-letters", DEAD_LETTER, "{}")
 
 
 @pytest.mark.parametrize(("entries", "requests"), [(25, [25]), (26, [1, 25])])
