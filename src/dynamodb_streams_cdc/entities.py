@@ -175,19 +175,24 @@ def _problems_of_fields(properties: Mapping[str, Any], parent: str = "") -> Iter
     """Yield what OpenSearch would refuse when the first change comes."""
     for name, mapping in properties.items():
         path = f"{parent}{name}"
-        inner = mapping.get("properties") if isinstance(mapping, Mapping) else None
-        if isinstance(inner, Mapping):
-            yield from _problems_of_fields(inner, f"{path}.")
-        elif not isinstance(mapping, Mapping) or not _is_text(mapping.get("type")):
+        known: Mapping[str, Any] = mapping if isinstance(mapping, Mapping) else {}
+        kind, inner = known.get("type"), known.get("properties")
+        for fields in (inner, known.get("fields")):
+            if isinstance(fields, Mapping):
+                yield from _problems_of_fields(fields, f"{path}.")
+        if not (_is_text(kind) or isinstance(inner, Mapping) or [*known] == ["enabled"]):
             form = "a mapping with a type, such as {'type': 'keyword'}, or with properties"
             yield f"field {path!r} must be {form}; got {mapping!r}"
-        elif mapping["type"] == "scaled_float" and not _is_factor(mapping.get("scaling_factor")):
+        elif kind == "scaled_float" and not _is_factor(known.get("scaling_factor")):
             form = "a scaling_factor greater than 0, such as 100"
             yield f"field {path!r} is a scaled_float, which needs {form}; got {mapping!r}"
 
 
 def _is_factor(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
+    try:
+        return float(str(value)) > 0  # OpenSearch takes text as well
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,11 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
             "field 'price' is a scaled_float, which needs a scaling_factor greater than 0",
         ),
         (lambda: fields(price={"type": "scaled_float", "scaling_factor": 0}), "greater than 0"),
+        (lambda: fields(price={"type": "scaled_float", "scaling_factor": True}), "greater than 0"),
+        (
+            lambda: fields(title={"type": "text", "fields": {"raw": {"typ": "keyword"}}}),
+            "field 'title.raw' must be a mapping with a type",
+        ),
         (
             lambda: an_index(name="things", properties=["at"]),
             "index 'things': `properties` must be a mapping",
@@ -182,8 +187,14 @@ def test_a_wrong_declaration_is_refused(declare: Callable[[], object], sentence:
 
 def test_a_field_may_have_a_type_or_fields() -> None:
     inner = {"type": "nested", "properties": {"n": {"type": "scaled_float", "scaling_factor": 100}}}
-    index = fields(lines=inner, head={"properties": {}}, raw={"type": "object", "enabled": False})
-    assert set(index.properties) == {"lines", "head", "raw"}
+    index = fields(
+        lines=inner,
+        head={"properties": {}},
+        raw={"type": "object", "enabled": False},
+        kept={"enabled": False},
+        price={"type": "scaled_float", "scaling_factor": "100"},
+    )
+    assert set(index.properties) == {"lines", "head", "raw", "kept", "price"}
 
 
 a_table: Any = Table
