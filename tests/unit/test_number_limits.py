@@ -125,6 +125,13 @@ class TestDocuments:
         with pytest.raises(PermanentError, match=r"lines\.n: the index's integer"):
             _check(encoded(within), properties)
 
+    @pytest.mark.parametrize("name", ["price", "price.n"])
+    def test_the_other_types_of_a_field_are_checked(self, name: str) -> None:
+        properties = {name: {"type": "keyword", "fields": {"number": {"type": "double"}}}}
+        _check(encoded({name: "a text"}), properties)
+        with pytest.raises(PermanentError, match=f"{name}: the index's double"):
+            _check(encoded({name: 2**60}), properties)
+
     @pytest.mark.parametrize(
         ("name", "within"),
         [

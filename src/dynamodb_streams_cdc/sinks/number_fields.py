@@ -62,6 +62,9 @@ class NumberFields:
                 numbers.append((name, kind, -greatest, greatest))
             elif inner := mapping.get("properties"):
                 objects.append((name, cls.of(inner)))
+            if not rest:  # the same values under other types
+                for other in (mapping.get("fields") or {}).values():
+                    numbers += cls.of({name: other}).numbers
         return cls(numbers, objects)
 
     def check(self, document: Mapping[str, Any], path: str = "") -> None:
