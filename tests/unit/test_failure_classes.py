@@ -258,6 +258,7 @@ def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
         ),
         (TransportError(403, "no", {"message": "The security token is expired"}), RetryableError),
         (TransportError(403, "no", "a page of a proxy"), RetryableError),
+        (TransportError(302, "<html>", None), RetryableError),
         (
             TransportError(403, "no", {"error": {"type": "security_exception"}, "status": 403}),
             AccessDeniedError,

@@ -25,7 +25,7 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
     Documents,
     as_json,
 )
-from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, FAILED, meaning
+from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, FAILED, MISSING, meaning, types_of
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
 from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair, SearchIndex
@@ -256,10 +256,13 @@ class OpenSearchIndex(Documents):
             answer = ask(index=index, params=params)
         except FAILED as error:
             raise meaning(error) from error
-        if not isinstance(answer, Mapping):
-            message = "the answer is empty: something in front of OpenSearch gave it"
-            raise RetryableError(message)
-        return {} if "error" in answer else answer
+        if isinstance(answer, Mapping):
+            if MISSING in types_of(answer):
+                return {}
+            if all(isinstance(each, Mapping) for each in answer.values()):
+                return answer
+        message = "the answer is not of OpenSearch: something in front of it gave it"
+        raise RetryableError(message)
 
 
 def _with_replicas(settings: Mapping[str, Any]) -> dict[str, Any]:

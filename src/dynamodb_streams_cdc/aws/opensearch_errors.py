@@ -138,7 +138,8 @@ def _unmapped(text: str) -> str:
 
 
 def _unavailable(status: object) -> bool:
-    return isinstance(status, int) and (status in (408, 429) or status >= 500)
+    """Whether a status is of an outage; a redirect is of something in front of OpenSearch."""
+    return isinstance(status, int) and (status in (408, 429) or status >= 500 or status // 100 == 3)
 
 
 def meaning(error: TransportError | SerializationError) -> Exception:

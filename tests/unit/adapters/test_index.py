@@ -199,7 +199,11 @@ def test_a_page_in_the_place_of_an_answer_is_an_outage(
         request_(behind(Proxy))
 
 
-def test_an_empty_404_says_nothing_of_a_second_index() -> None:
-    proxy = type("Empty", (Proxy,), {"answer": (404, {}, "")})
-    with pytest.raises(RetryableError, match="empty"):
+@pytest.mark.parametrize(
+    "body", ["", '{"message": "no route"}', '{"error": "Not Found", "status": 404}']
+)
+def test_another_404_says_nothing_of_a_second_index(body: str) -> None:
+    """An index that is missed misses changes, and an erasure finds no document in it."""
+    proxy = type("Other", (Proxy,), {"answer": (404, {"content-type": "application/json"}, body)})
+    with pytest.raises(RetryableError, match="in front of it"):
         behind(proxy).pair(deadline())
