@@ -50,6 +50,7 @@ from dynamodb_streams_cdc.errors import (
     PermanentError,
     RetryableError,
     form_of,
+    text_of,
     visible,
 )
 from dynamodb_streams_cdc.guards.attempts import (
@@ -472,7 +473,7 @@ class _Batch:
             if isinstance(error, AccessDeniedError):
                 logger.error(
                     "access denied: %s",
-                    visible(str(error)),
+                    visible(text_of(error)),
                     extra=LogEvent.ACCESS_DENIED.fields(error=type(error).__name__),
                 )
                 self.counts.access_denied = 1
@@ -482,7 +483,7 @@ class _Batch:
                 logger.error(
                     "the stream is at fault, not the records. None becomes a dead letter, the "
                     "shard waits: %s",
-                    visible(str(error)),
+                    visible(text_of(error)),
                     extra=LogEvent.SOURCE_AT_FAULT.fields(received=len(self.records)),
                 )
                 break

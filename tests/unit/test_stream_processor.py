@@ -19,7 +19,11 @@ from dynamodb_streams_cdc import (
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.dead_letters import DeadLetter
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS
-from dynamodb_streams_cdc.errors import BlockedByEarlierFailure, DeadlineExceeded
+from dynamodb_streams_cdc.errors import (
+    AccessDeniedError,
+    BlockedByEarlierFailure,
+    DeadlineExceeded,
+)
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import Counts
 from dynamodb_streams_cdc.names import LogEvent
@@ -89,6 +93,17 @@ def test_an_error_without_reason_or_text_is_a_dead_letter(error: Exception, reas
     part = dead_letter.envelope()["dead_letter"]
     assert part["reason"] == reason
     assert part["error"]
+
+
+class Refused(Speechless, AccessDeniedError):
+    pass
+
+
+def test_a_refusal_without_a_text_is_reported() -> None:
+    """The invocation would fail otherwise, and the alarm that names the cause stay silent."""
+    bench = Bench(Picky(raising(Refused(7), 2)))
+    assert bench.run(*map(insert, range(1, 4))) == [sequence(1)]
+    assert bench.counts[0].access_denied == 1
 
 
 def test_error_types_of_a_validator_can_be_permanent() -> None:
