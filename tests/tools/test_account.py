@@ -166,6 +166,14 @@ def test_a_cdk_json_that_cannot_be_read_is_named(
     assert sentence in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("own", [None, 5])
+def test_environments_of_another_form_are_left_to_the_app(
+    monkeypatch: pytest.MonkeyPatch, own: object
+) -> None:
+    monkeypatch.setattr(settings, "cdk_json", lambda: {"environments": own})
+    assert settings.deployable() == ["sandbox", "production"]
+
+
 def test_a_person_at_a_terminal_is_asked_by_the_cdk(started: Cdk, account: Account) -> None:
     assert cdk.deploy(account, "sandbox", [], attended=True) == 0
     assert "--require-approval" not in started.commands[0]

@@ -73,7 +73,9 @@ def cdk_json() -> dict[str, Any]:
 
 def deployable() -> list[str]:
     """Return the names of the environments that an account can have, as cdk.json knows them."""
-    known = dict.fromkeys(["sandbox", "production", *cdk_json().get("environments", {})])
+    own = cdk_json().get("environments")
+    # The app says so if it is not an object.
+    known = dict.fromkeys(["sandbox", "production", *(own if isinstance(own, dict) else ())])
     return [name for name in known if name != "local"]
 
 
