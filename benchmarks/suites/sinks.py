@@ -24,7 +24,7 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
-from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING
+from dynamodb_streams_cdc.aws.opensearch_errors import CONFLICT, DOCUMENT_MISSING, MISSING
 from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.sinks.documents import CDC, supersedes
@@ -188,7 +188,7 @@ class IndexClient:
 
     def get_alias(self, **_: Any) -> Any:
         """Answer whether a rebuild is under way, once in ten seconds; it is not counted."""
-        return {"error": "alias missing", "status": 404}
+        return {"error": {"type": MISSING}, "status": 404}
 
     def bulk(self, body: bytes, index: str, params: Any) -> Any:
         """Take a bulk request: an action and what it writes, on two lines for each document."""

@@ -165,6 +165,7 @@ class Server(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", "1")  # as S3 does
         self.end_headers()
         self.wfile.write(body)
 

@@ -17,6 +17,7 @@ from opensearchpy.exceptions import AuthorizationException
 
 from dynamodb_streams_cdc import Deadline, Processor, RetryableError, Source
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from dynamodb_streams_cdc.control.erasure_copies import IndexPlace
 from dynamodb_streams_cdc.errors import AccessDeniedError
 from dynamodb_streams_cdc.metrics import Counts
@@ -55,7 +56,7 @@ class Domain:
     def get_alias(self, **_: Any) -> Any:
         """Answer the first request: whether there is a second index."""
         if self.each_document:
-            return {"error": "alias [orders-second] missing", "status": 404}
+            return {"error": {"type": MISSING}, "status": 404}
         self.requests += 1
         raise REFUSED
 
