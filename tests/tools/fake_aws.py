@@ -93,6 +93,8 @@ class FakeAws:
     linked_roles: set[str] = field(default_factory=set)
     attached: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """Names of the holders of each managed policy by its ARN, by `Role`, `User` or `Group`."""
+    bounded: dict[str, list[str]] = field(default_factory=dict)
+    """Names of those to whom a policy is the boundary of their permissions."""
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Metadata of each key by ARN, with its policy as `Policy`."""
     denied: set[str] = field(default_factory=set)
@@ -295,7 +297,9 @@ class FakeAws:
 
     def _iam_ListEntitiesForPolicy(self, client: Any, request: Any) -> Any:
         kind = request["EntityFilter"]
-        found = self.attached.get(request["PolicyArn"], {}).get(kind, [])
+        found = [*self.attached.get(request["PolicyArn"], {}).get(kind, [])]
+        if request.get("PolicyUsageFilter") != "PermissionsPolicy":
+            found = [*self.bounded.get(kind, []), *found]
         return {f"Policy{kind}s": [{f"{kind}Name": each} for each in found], "IsTruncated": False}
 
     def _iam_DetachRolePolicy(self, client: Any, request: Any) -> Any:

@@ -163,6 +163,15 @@ class TestAttachedPolicies:
         assert attached.attached[self.ARN] == {"Role": [], "User": [], "Group": []}
         assert "Detached cdc-sandbox-pipeline-Operator from the role on-call." in said
 
+    def test_one_who_has_it_as_a_boundary_is_passed_over(
+        self, attached: FakeAws, account: Account
+    ) -> None:
+        """IAM lists them as well, and knows nothing of them when they are to be detached."""
+        attached.bounded["Role"] = ["builder"]
+        said = removed(account)
+        assert attached.attached[self.ARN]["User"] == []
+        assert not any("builder" in line for line in said)
+
     def test_those_of_a_stack_that_stays_stay(self, attached: FakeAws, account: Account) -> None:
         attached.stacks["cdc-sandbox-pipeline"].protected = True
         not_removed(account)

@@ -219,6 +219,7 @@ class Removal:
                     f"Policy{kind}s",
                     PolicyArn=policy,
                     EntityFilter=kind,
+                    PolicyUsageFilter="PermissionsPolicy",
                 )
                 for holder in list(holders):
                     name = holder[f"{kind}Name"]
