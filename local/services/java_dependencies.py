@@ -131,10 +131,14 @@ def _install(name: str, jars: list[_Jar]) -> None:
 
 def _maven() -> MavenContext:
     # Imported here: jgo imports much, and an installed service does not need it.
+    import requests
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
+    from jgo.util import http
 
+    # jgo opens a connection for each of four hundred requests: a session keeps eight.
+    vars(http)["requests"] = requests.Session()
     settings = GlobalSettings.load()
     return MavenContext(
         repo_cache=Path(settings.repo_cache).expanduser(),
