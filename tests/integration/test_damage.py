@@ -1,6 +1,6 @@
 """A thousand places of the real stores damaged at random: each is named, healed, and right again.
 
-The functions run in this process, on DynamoDB Local and OpenSearch. tests/unit/test_verify.py has
+The functions run in this process, on DynamoDB Local and OpenSearch. tests/unit/damage.py has
 further kinds, in memory.
 """
 

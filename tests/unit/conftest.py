@@ -10,6 +10,9 @@ from hypothesis import settings
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 
+from tests.unit.damage import ITEMS
+from tests.unit.operated import Operated
+
 # No deadline: a test machine that is busy for a moment is not a defect of the code.
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
 settings.register_profile("laptop", deadline=None)
@@ -22,6 +25,14 @@ def no_network() -> Iterator[None]:
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
+
+
+@pytest.fixture
+def filled() -> Operated:
+    """A table whose copies are all right."""
+    made = Operated(ITEMS)
+    made.backfill().run()
+    return made
 
 
 @pytest.fixture
