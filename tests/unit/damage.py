@@ -164,6 +164,9 @@ HEALED: dict[str, tuple[Damage, str, str]] = {
 """Damage that a repair heals: its sink, and the kind of the difference."""
 
 
+# What only a rebuild heals
+
+
 def lose_the_row(o: Operated, n: int) -> None:
     """The sum counts the item still."""
     del o.copies.ledger.rows[o.id(n)]
