@@ -124,6 +124,7 @@ def test_a_dead_letter_is_red(
 
     monkeypatch.setattr(sinks, "document", document)
     monkeypatch.setattr(check, "NAMES", ("search",))
+    monkeypatch.setattr(check, "CHANGES", 600)  # the first 500 have no refund
     monkeypatch.setattr(check, "EXPECTED", tmp_path / "expected.json")
     assert check.main(arguments) == 1
     said = capsys.readouterr().err
