@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import urllib3
@@ -61,10 +62,23 @@ class Exchange:
                 headers=headers,
             )
 
-    def reply(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+    def pass_on(self, answer: urllib3.BaseHTTPResponse) -> None:
+        """Answer the client as the engine did."""
+        etag = {name: answer.headers[name] for name in ("ETag",) if name in answer.headers}
+        self.reply(answer.status, answer.data, answer.headers.get("Content-Type", ""), etag)
+
+    def reply(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Answer the client."""
         self.handler.send_response(status)
         self.handler.send_header("Content-Type", content_type)
+        for name, value in headers.items():
+            self.handler.send_header(name, value)
         self.handler.send_header("Content-Length", str(len(body)))
         self.handler.end_headers()
         self.handler.wfile.write(body)
@@ -231,8 +245,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
             exchange = Exchange(self, body, target, pool, closing, waiting)
             proxy.operations.append(exchange.operation)
             if not proxy.spoil(exchange):
-                answer = exchange.forward()
-                exchange.reply(answer.status, answer.data, answer.headers.get("Content-Type", ""))
+                exchange.pass_on(exchange.forward())
 
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
 

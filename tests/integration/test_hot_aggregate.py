@@ -96,7 +96,7 @@ class Refusals:
         finally:
             with self._lock:
                 self._writing.difference_update(rows)
-        exchange.reply(answer.status, answer.data, answer.headers.get("Content-Type", ""))
+        exchange.pass_on(answer)
         return True
 
     def _met(self, rows: list[str]) -> list[int]:
