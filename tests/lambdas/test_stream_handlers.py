@@ -14,6 +14,7 @@ from urllib3 import HTTPResponse, HTTPSConnectionPool
 from dynamodb_streams_cdc import LambdaContext, deserialize_item, serialize_item
 from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.opensearch_documents import SCRIPT
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from dynamodb_streams_cdc.aws.s3 import S3ImageStore
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.guards.attempts import KEEP_SECONDS
@@ -166,7 +167,7 @@ class Cluster:
             raise SearchConnectionError(message, "refused", OSError())
         if url.endswith("/_alias"):
             self.lookups.append(url)
-            return 404, {}, json.dumps({"error": "alias missing", "status": 404})
+            return 404, {}, json.dumps({"error": {"type": MISSING}, "status": 404})
         params, body = (*args, None, None)[:2]
         text = body.decode() if isinstance(body, bytes) else str(body)
         self.requests.append((method, url, params or {}, text))
@@ -277,7 +278,8 @@ def test_requests_to_a_managed_domain_are_signed(
     def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> HTTPResponse:
         sent.append(kwargs["headers"])
         items = [{"update": {"status": 200, "result": "updated"}}] * 2
-        body = json.dumps({"errors": False, "items": items}).encode()
+        answer = {} if url.endswith("_alias") else {"errors": False, "items": items}
+        body = json.dumps(answer).encode()
         return HTTPResponse(body, headers={"content-type": "application/json"}, status=200)
 
     monkeypatch.setattr(HTTPSConnectionPool, "urlopen", urlopen)
