@@ -1,4 +1,4 @@
-"""Launches the AWS emulator with fixes for four differences from AWS.
+"""Launches the AWS emulator with fixes for four differences from AWS, and faster.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
@@ -16,6 +16,9 @@ fix says "Disabling" while the emulator's poller is in the middle of a pass.
 A state machine may write an object by `aws-sdk:s3:putObject`, which the emulator does not have. The
 fix writes it as JSON, as Step Functions does with a body that is not a text.
 
+For each worker of a function the emulator unpacks the package, a thousand files in a third of a
+second. It is unpacked once here, and each worker gets links to the files.
+
 `test_emulator_stream.py`, `test_runner.py` and `test_on_aws.py` in `tests/integration` fail when a
 fix can be removed.
 
@@ -23,11 +26,17 @@ This file is run by its path and imports nothing of the repository: the Lambda w
 contents of their package only.
 """
 
+import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 import threading
+import zipfile
 from contextvars import ContextVar
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 UNPATCHED = "CDC_EMULATOR_UNPATCHED"
@@ -129,8 +138,28 @@ def fix_put_object(step_functions: Any, s3: Any) -> None:
     step_functions._invoke_aws_sdk_integration = invoking
 
 
+def share_packages(runtime: Any) -> None:
+    """Unpack each package of a function once."""
+    unpacking = threading.Lock()
+
+    class Package(zipfile.ZipFile):
+        def extractall(self, path: Any = None, *arguments: Any, **options: Any) -> None:
+            content = sorted((each.filename, each.CRC) for each in self.infolist())
+            name = hashlib.sha256(repr(content).encode()).hexdigest()
+            unpacked = Path(tempfile.gettempdir(), f"package-{name}")
+            with unpacking:
+                if not unpacked.exists():
+                    partial = unpacked.with_suffix(".partial")
+                    super().extractall(partial, *arguments, **options)
+                    partial.rename(unpacked)
+            shutil.copytree(unpacked, path, copy_function=os.link, dirs_exist_ok=True)
+
+    runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": Package})
+
+
 def main() -> None:
     from ministack import app  # type: ignore[import-untyped]
+    from ministack.core import lambda_runtime  # type: ignore[import-untyped]
     from ministack.services import (  # type: ignore[import-untyped]
         dynamodb,
         lambda_svc,
@@ -146,6 +175,7 @@ def main() -> None:
         fix_labels(provisioners, dynamodb)
         fix_disabling(lambda_svc)
         fix_put_object(stepfunctions, s3)
+    share_packages(lambda_runtime)
     sys.argv[1:] = []
     app.main()
 

@@ -40,6 +40,7 @@ def handler(event, context):
         "endpoint": client.meta.endpoint_url,
         "region": client.meta.region_name,
         "pid": os.getpid(),
+        "links": os.stat(__file__).st_nlink,
     }
 """
 
@@ -79,6 +80,10 @@ def seen(emulator_url: str) -> Iterator[dict[str, Any]]:
     create_function(client, "probe")
     yield invoke(client, "probe", {})
     client.close()
+
+
+def test_workers_get_links_to_the_files_of_a_package(seen: dict[str, Any]) -> None:
+    assert seen["links"] > 1
 
 
 def test_a_function_talks_to_the_emulator_and_to_no_account(
