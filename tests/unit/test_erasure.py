@@ -270,6 +270,17 @@ def test_an_entry_of_an_item_that_comes_back_stays(world: World) -> None:
     assert world.index.search()
 
 
+def test_a_look_reads_no_item_of_the_table(world: World) -> None:
+    """Only an erasure has to know that an item is back: large items cost 100 read units each."""
+    world.delete(ANNA)
+    reads: list[None] = []
+    world.before_read = lambda: reads.append(None)
+    for operation, expected in (("find", []), ("erase", [None])):
+        event = {"operation": operation, "at": ["search", None], "Records": [{"Keys": keys(ANNA)}]}
+        world.invoke("erasure", event)
+        assert reads == expected
+
+
 def test_an_entry_logged_after_the_table_was_read_stays(world: World) -> None:
     """What was read goes, not what has the item's name."""
     world.delete(ANNA)

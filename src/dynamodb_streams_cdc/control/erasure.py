@@ -156,8 +156,8 @@ class ErasureResponse(TypedDict):
         place: name of the place that was read.
         found: traces that hold more than the key.
         tombstones: traces that hold the key alone.
-        present: items that are in the table; nothing of them is erased.
-        blocked: by item, which copy still shows it, or may; nothing of it is erased.
+        present: items that are in the table; nothing of them is erased. `find` does not look.
+        blocked: by item, which copy still shows it, or may; nothing of it is erased, likewise.
         unclear: objects that cannot be read and may be of one of the items.
         revisions: revision of the record of each erasure that is not complete, by item.
         receipts: name of the receipt that each of these records becomes, by item.
@@ -268,7 +268,7 @@ class Erasure:
             traces = found.traces
             if erases:
                 response["blocked"] = _blocked(traces) | self._blocked(items, deadline)
-            response["present"] = self._present(items, deadline)
+                response["present"] = self._present(items, deadline)
             _count(traces, response)
             response["unclear"] = list(found.unclear)
             if erases:
