@@ -10,6 +10,7 @@ import pytest
 from opensearchpy import Urllib3HttpConnection
 
 from dynamodb_streams_cdc import LambdaContext
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from dynamodb_streams_cdc.control.erasure_objects import digest_of
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.names import LEDGER
@@ -46,7 +47,7 @@ class ErasingCalls(Calls):
             number = 1 if name.endswith("-write") else 2 if name.endswith("-second") else name[-1]
             there = int(number) < 4
             described: Any = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
-            return 200, {}, json.dumps(described if there else {})
+            return 200, {}, json.dumps(described if there else {"error": {"type": MISSING}})
         if url.endswith("_mget"):
             about = {"item": ITEM, "version": "1", "written_at": 0.0, "deleted": True}
             tombstone = {"_id": ITEM, "found": True, "_source": {"cdc": about}}

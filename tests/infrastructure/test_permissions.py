@@ -13,6 +13,7 @@ from opensearchpy import NotFoundError, Urllib3HttpConnection
 
 import dynamodb_streams_cdc
 from dynamodb_streams_cdc import Change, LambdaContext
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.guards.attempts import name_of
 from dynamodb_streams_cdc.names import ATTEMPT
@@ -158,7 +159,7 @@ class Calls:
             number = 1 if name.endswith("-write") else 2 if name.endswith("-second") else name[-1]
             described: dict[str, Any] = {f"{index[1:]}-v{number}": {"aliases": {}, "mappings": {}}}
             there = f"{index}-v{number}" in self.indexes
-            return 200, {}, json.dumps(described if there else {})
+            return 200, {}, json.dumps(described if there else {"error": {"type": MISSING}})
         if "_bulk" in url:
             sent = re.findall(rb'^{"(create|update)"', args[1], re.MULTILINE)
             items = [{action.decode(): {"status": 200, "result": "created"}} for action in sent]
@@ -178,8 +179,8 @@ class Calls:
                 json.dumps({"timed_out": False, "_shards": shards, "hits": {"hits": []}}),
             )
         if method == "GET" or ("_doc" in url and not created):
-            raise NotFoundError(404, "index_not_found_exception", {})
-        return 200, {}, "{}"
+            raise NotFoundError(404, MISSING, {"error": {"type": MISSING}})
+        return 200, {}, json.dumps({"_shards": {"total": 1}})
 
 
 def leading_keys(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

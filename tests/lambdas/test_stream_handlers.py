@@ -278,7 +278,8 @@ def test_requests_to_a_managed_domain_are_signed(
     def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> HTTPResponse:
         sent.append(kwargs["headers"])
         items = [{"update": {"status": 200, "result": "updated"}}] * 2
-        answer = {} if url.endswith("_alias") else {"errors": False, "items": items}
+        missing = {"error": {"type": MISSING}}
+        answer = missing if url.endswith("_alias") else {"errors": False, "items": items}
         body = json.dumps(answer).encode()
         return HTTPResponse(body, headers={"content-type": "application/json"}, status=200)
 

@@ -264,6 +264,7 @@ def test_a_refusal_of_dynamodb_quotes_no_value() -> None:
             AccessDeniedError,
         ),
         (NotFoundError(404, "gone", {"error": "a text"}), RetryableError),
+        (TransportError(403, "no", {"error": {"code": 403, "message": "no"}}), RetryableError),
         (TransportError(500, "x", {"error": {"type": "never_heard_of"}}), RetryableError),
         (
             RequestError(400, "x", {"error": {"type": "action_request_validation_exception"}}),

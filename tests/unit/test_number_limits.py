@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dynamodb_streams_cdc import Aggregation, PermanentError, Search
 from dynamodb_streams_cdc.aws.opensearch import OpenSearchIndex
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from dynamodb_streams_cdc.sinks.base import ItemVersion
 from dynamodb_streams_cdc.sinks.contributions import DECIMALS, DIGITS, HEADROOM, add, checked, fits
 from dynamodb_streams_cdc.sinks.documents import encoded
@@ -185,7 +186,7 @@ class Client:
         return self
 
     def get_alias(self, **_: Any) -> Any:
-        return {}
+        return {"error": {"type": MISSING}}
 
     def bulk(self, body: bytes, **_: Any) -> Any:
         documents = body.count(b'{"create"')

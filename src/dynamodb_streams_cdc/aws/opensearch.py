@@ -25,7 +25,14 @@ from dynamodb_streams_cdc.aws.opensearch_documents import (
     Documents,
     as_json,
 )
-from dynamodb_streams_cdc.aws.opensearch_errors import EXISTS, FAILED, MISSING, meaning, types_of
+from dynamodb_streams_cdc.aws.opensearch_errors import (
+    EXISTS,
+    FAILED,
+    MISSING,
+    meaning,
+    refuse_other_404,
+    types_of,
+)
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
 from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair, SearchIndex
@@ -35,6 +42,9 @@ if TYPE_CHECKING:
 
 MADE = "made"
 """Field of an index's metadata that tells it from others that had its name."""
+
+TOLD = frozenset({"aliases", "mappings", "total"})
+"""What OpenSearch tells of each index, or of the shards that it refreshed; one of them at least."""
 
 LEFTOVERS = 5
 """How many numbers below and above the live index are searched for leftovers."""
@@ -180,7 +190,8 @@ class OpenSearchIndex(Documents):
             self.client.indices.delete(
                 index=self._of(number), params={"request_timeout": REQUEST_SECONDS}
             )
-        except NotFoundError:
+        except NotFoundError as error:
+            refuse_other_404(error)
             return False
         except FAILED as error:
             raise meaning(error) from error
@@ -227,7 +238,8 @@ class OpenSearchIndex(Documents):
             self.client.indices.update_aliases(
                 body={"actions": actions}, params={"request_timeout": REQUEST_SECONDS}
             )
-        except NotFoundError:
+        except NotFoundError as error:
+            refuse_other_404(error)
             return False
         except FAILED as error:
             raise meaning(error) from error
@@ -259,7 +271,8 @@ class OpenSearchIndex(Documents):
         if isinstance(answer, Mapping):
             if MISSING in types_of(answer):
                 return {}
-            if all(isinstance(each, Mapping) for each in answer.values()):
+            told = answer.values()
+            if told and all(isinstance(each, Mapping) and each.keys() & TOLD for each in told):
                 return answer
         message = "the answer is not of OpenSearch: something in front of it gave it"
         raise RetryableError(message)

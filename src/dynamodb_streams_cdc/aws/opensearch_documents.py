@@ -19,6 +19,7 @@ from dynamodb_streams_cdc.aws.opensearch_errors import (
     MISSING,
     meaning,
     refusal,
+    refuse_other_404,
     types_of,
 )
 from dynamodb_streams_cdc.aws.opensearch_walk import next_page
@@ -149,7 +150,8 @@ class Documents:
             found = self.client.get(
                 index=self.alias, id=item_id, params={"request_timeout": REQUEST_SECONDS}
             )
-        except NotFoundError:
+        except NotFoundError as error:
+            refuse_other_404(error)
             return None
         except FAILED as error:
             raise meaning(error) from error
@@ -199,7 +201,8 @@ class Documents:
                 body={"size": 0, "track_total_hits": True, "query": _tombstones(before)},
                 params={"request_timeout": REQUEST_SECONDS},
             )
-        except NotFoundError:
+        except NotFoundError as error:
+            refuse_other_404(error)
             return 0
         except FAILED as error:
             raise meaning(error) from error
@@ -224,7 +227,8 @@ class Documents:
                     "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
                 },
             )
-        except NotFoundError:
+        except NotFoundError as error:
+            refuse_other_404(error)
             return 0
         except FAILED as error:
             raise meaning(error) from error
@@ -312,7 +316,10 @@ class Documents:
                 id=name,
                 params={**condition, "request_timeout": REQUEST_SECONDS},
             )
-        except (NotFoundError, DocumentMoved):
+        except DocumentMoved:
+            return False
+        except NotFoundError as error:
+            refuse_other_404(error)
             return False
         except FAILED as error:
             raise meaning(error) from error

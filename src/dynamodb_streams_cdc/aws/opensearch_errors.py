@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opensearchpy.exceptions import ConnectionError as SearchConnectionError
-from opensearchpy.exceptions import SerializationError, TransportError
+from opensearchpy.exceptions import NotFoundError, SerializationError, TransportError
 
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
@@ -142,6 +142,23 @@ def _unavailable(status: object) -> bool:
     return isinstance(status, int) and (status in (408, 429) or status >= 500 or status // 100 == 3)
 
 
+def refuse_other_404(error: NotFoundError) -> None:
+    """Believe OpenSearch alone that something is not there: it names an index or a type of error.
+
+    Raises:
+        RetryableError: something in front of OpenSearch answered.
+    """
+    names_index = isinstance(error.info, Mapping) and "_index" in error.info
+    if not names_index and _typed(error.info) is None:
+        raise meaning(error) from error
+
+
+def _typed(info: object) -> Mapping[str, Any] | None:
+    """Return the error in an answer, if it names its type, as OpenSearch's errors do."""
+    error = info.get("error") if isinstance(info, Mapping) else None
+    return error if isinstance(error, Mapping) and "type" in error else None
+
+
 def meaning(error: TransportError | SerializationError) -> Exception:
     """Return the exception for a failed request; a permanent one can be sent in halves."""
     if isinstance(error, SerializationError):  # it quotes all that it read
@@ -149,8 +166,7 @@ def meaning(error: TransportError | SerializationError) -> Exception:
     if isinstance(error, SearchConnectionError):
         return RetryableError(str(error))
     status, info = error.status_code, error.info
-    details = info.get("error") if isinstance(info, Mapping) else None
-    if isinstance(details, Mapping):
+    if (details := _typed(info)) is not None:
         return refusal(details, status)
     if status == 413:
         return PermanentError("the request is too large", "request_too_large")

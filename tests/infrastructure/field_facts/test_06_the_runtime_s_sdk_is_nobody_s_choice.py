@@ -23,6 +23,7 @@ from typing import Any
 import botocore
 import pytest
 
+from dynamodb_streams_cdc.aws.opensearch_errors import MISSING
 from stacks.packaging import PLATFORMS, Platform, Project, package
 from tests.factories import order, record
 from tests.schedules import long
@@ -149,13 +150,15 @@ class Server(BaseHTTPRequestHandler):
     answers: Mapping[str, Any] = {
         "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
         "BatchExecuteStatement": {"Responses": [{}]},
+        "/orders-second/_alias": {"error": {"type": MISSING}},
+        "/orders-write": {"_index": "orders-v1", "found": False},
         "/orders-write/_bulk": {"items": [{"create": {"result": "created", "status": 201}}]},
     }
 
     def respond(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         operation = self.headers.get("X-Amz-Target", "").partition(".")[2]
-        path = self.path.partition("?")[0]
+        path = self.path.partition("?")[0].partition("/_doc/")[0]
         self.seen.append(operation or f"{self.command} {path}")
         answer = json.dumps(self.answers.get(operation or path, {}))
         body = b"" if path.startswith("/dead-letters/") else answer.encode()

@@ -199,11 +199,31 @@ def test_a_page_in_the_place_of_an_answer_is_an_outage(
         request_(behind(Proxy))
 
 
+class Other(Connection):
+    """Answers with a status 404 that is not of OpenSearch."""
+
+    body = ""
+
+    def perform_request(self, *args: Any, **others: Any) -> Any:
+        if 404 not in others["ignore"]:
+            self._raise_error(404, self.body, "application/json")
+        return 404, {"content-type": "application/json"}, self.body
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 @pytest.mark.parametrize(
-    "body", ["", '{"message": "no route"}', '{"error": "Not Found", "status": 404}']
+    "body",
+    [
+        "",
+        "{}",
+        '{"message": "no route"}',
+        '{"error": "Not Found", "status": 404}',
+        '{"error": {"code": 404, "message": "no route"}}',
+    ],
 )
-def test_another_404_says_nothing_of_a_second_index(body: str) -> None:
+def test_another_404_does_not_say_that_nothing_is_there(
+    request_: Callable[[OpenSearchIndex], object], body: str
+) -> None:
     """An index that is missed misses changes, and an erasure finds no document in it."""
-    proxy = type("Other", (Proxy,), {"answer": (404, {"content-type": "application/json"}, body)})
-    with pytest.raises(RetryableError, match="in front of it"):
-        behind(proxy).pair(deadline())
+    with pytest.raises(RetryableError):
+        request_(behind(type("Told", (Other,), {"body": body})))
