@@ -3,15 +3,17 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
 from lambdas import domain, example_domain
-from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed
+from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed, run
 from tools.fork.domain.stories import stories
 
 PAGE = ROOT / "docs/how-to/fork.md"
@@ -45,6 +47,14 @@ def test_a_fork_of_a_fork_keeps_no_settings() -> None:
     flags = {"cli-telemetry": False, "@aws-cdk/core:checkSecretUsage": True}
     own = {"alarm_email": "a@example.com", "prefix": "team", "environments": {"sandbox": {}}}
     assert needed({**flags, **own}) == flags
+
+
+def test_a_checked_fork_installs_nothing(tmp_path: Path) -> None:
+    """Its packages are links into this repository, where it would install itself."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.ready").touch()
+    assert run(tmp_path, ("--question", ".venv/.ready"))
 
 
 @UPSTREAM
