@@ -1,7 +1,7 @@
 """S3: the dead letters that processors write, and the large images of the change log."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,10 +67,19 @@ def put_once(client: "S3Client", bucket: str, key: str, text: str) -> bool:
         if error.response["Error"]["Code"] == "PreconditionFailed":
             return False
         raise
-    if not answer.get("ETag"):  # S3 always gives one; to botocore a page of a proxy is an answer
+    check_written(answer)
+    return True
+
+
+def check_written(answer: Mapping[str, object]) -> None:
+    """Find that an answer to `put_object` is of S3: to botocore a page of a proxy is one.
+
+    Raises:
+        RetryableError: it has no ETag, which S3 always gives.
+    """
+    if not answer.get("ETag"):
         message = "the answer has no ETag: something in front of S3 gave it"
         raise RetryableError(message)
-    return True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from dynamodb_streams_cdc.aws.errors import meaning, translated
+from dynamodb_streams_cdc.aws.s3 import check_written
 from dynamodb_streams_cdc.control.erasure import Start
 from dynamodb_streams_cdc.control.erasure_objects import StoredVersion
 from dynamodb_streams_cdc.deadline import Deadline
@@ -78,7 +79,7 @@ class S3ObjectVersions:
         deadline.check()
         try:
             with translated():
-                self.client().put_object(
+                answer = self.client().put_object(
                     Bucket=self.bucket,
                     Key=stored.key,
                     Body=body,
@@ -89,6 +90,7 @@ class S3ObjectVersions:
             if error.response["Error"]["Code"] in _GONE:
                 return False
             raise
+        check_written(answer)
         if stored.version != UNVERSIONED:
             self.delete([stored], deadline)
         return True

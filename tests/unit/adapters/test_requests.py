@@ -14,7 +14,9 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.errors import translated
 from dynamodb_streams_cdc.aws.s3 import put_once
+from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
 from dynamodb_streams_cdc.control.erasure_copies import LogPlace
+from dynamodb_streams_cdc.control.erasure_objects import StoredVersion
 from dynamodb_streams_cdc.deadline import RESERVE_SECONDS, Deadline
 from dynamodb_streams_cdc.errors import RetryableError
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
@@ -115,6 +117,15 @@ def test_an_object_without_an_etag_was_not_written() -> None:
     """A page of a proxy is an empty answer to a client that the user made."""
     with pytest.raises(RetryableError, match="no ETag"):
         put_once(Wire("s3").client, "dead-letters", DEAD_LETTER, "{}")
+
+
+def test_a_version_that_was_not_replaced_is_not_deleted() -> None:
+    """An erasure would delete the parts of a dead letter that are of other items."""
+    wire = Wire("s3")
+    stored = StoredVersion(DEAD_LETTER, "1", 0.0)
+    with pytest.raises(RetryableError, match="no ETag"):
+        S3ObjectVersions(lambda: wire.client, "b").replace(stored, "etag", b"{}", deadline())
+    assert [name for name, _ in wire.sent] == [f"PUT /b/{DEAD_LETTER}"]
 
 
 @pytest.mark.parametrize(("entries", "requests"), [(25, [25]), (26, [1, 25])])
