@@ -85,8 +85,7 @@ def told(make: Make, changes: Sequence[Change]) -> History:
 
 def the_state_is_what_the_table_says(make: Make) -> None:
     """The log of an order, from its first change to the last."""
-    changes = log_of(*LIFE)
-    history = told(make, changes)
+    history = told(make, log_of(*LIFE))
     if _status(history.state(item())) != "refunded":
         wrong(
             "Order 1001 was placed, shipped and refunded, and the history says that it is "
@@ -94,7 +93,7 @@ def the_state_is_what_the_table_says(make: Make) -> None:
             "The state of an item is the new image of its last change. Event ids are in no order.",
             reading.LOG,
         )
-    _whole(history.state(item()), changes[-1].new_image, "is")
+    _whole(history.state(item()), log_of(*LIFE)[-1].new_image, "is")
     if history.state(item("1002")) is not None:
         wrong(
             "The log knows nothing of order 1002, and the history says that it is "
@@ -180,7 +179,7 @@ def the_state_at_a_moment(make: Make) -> None:
     changes = log_of(*LIFE, (3 * HOUR, "1001", None))
     history = told(make, changes[2:] + changes[:2])
     images = {
-        status: change.new_image for (_, _, status), change in zip(LIFE, changes, strict=False)
+        status: change.new_image for (_, _, status), change in zip(LIFE, log_of(*LIFE), strict=True)
     }
     for after, want, when in (
         (-SECOND, None, "a second before it was placed"),

@@ -350,6 +350,29 @@ def test_a_state_without_the_rest_of_the_order_is_told_so(
     assert "the history says {... no 'order_id' ...}" in said
 
 
+class Spoiling(solved_3.History):
+    """Returns the image of a change itself, and takes an attribute from it."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        asked = getattr(self, question)
+
+        def spoilt(*arguments: Any) -> Any:
+            state = asked(*arguments)
+            if state is not None:
+                state.pop("total", None)
+            return state
+
+        setattr(self, question, spoilt)
+
+
+@pytest.mark.parametrize("question", ["state", "state_at"])
+def test_an_order_that_is_spoilt_is_told_so(question: str) -> None:
+    """The change that the check made has lost the attribute as well."""
+    _, said = verdict(THREE, lambda: Spoiling(question))
+    assert "the history says {... no 'total' ...}" in said
+
+
 class EmptyWhereNone(solved_3.History):
     """Returns an empty order where there is none."""
 
