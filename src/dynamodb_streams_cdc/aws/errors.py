@@ -187,7 +187,10 @@ def translated() -> Iterator[None]:
         raise
 
 
-_PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype )?html", re.IGNORECASE)
+_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(?=<).{,2000}?<(!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE
+)
+"""A page in HTML: a byte order mark, a declaration of XML and comments may come first."""
 
 
 def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
@@ -202,7 +205,7 @@ def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
     if isinstance(body, bytes):
         is_page = bool(_PAGE.match(body))
     else:  # it is read later, such as an object of S3 or the answer of a function
-        is_page = response_dict["headers"].get("content-type", "").startswith("text/html")
+        is_page = "html" in response_dict["headers"].get("content-type", "").lower()
     if status < 500 and is_page:
         message = f"The endpoint answered with an HTML page (status {status})"
         raise ResponseParserError(message)

@@ -283,10 +283,23 @@ class TestClientsOfTheFunctions:
         ],
     )
     @pytest.mark.parametrize(
-        "prologue", [b"", b'<?xml version="1.0" encoding="UTF-8"?>\n'], ids=["HTML", "XHTML"]
+        ("prologue", "kind"),
+        [
+            (b"", "text/html"),
+            (b"\xef\xbb\xbf\n", "Text/HTML; charset=utf-8"),
+            (b"<!-- Sign in -->\n", "text/html"),
+            (b'<?xml version="1.0" encoding="UTF-8"?>\n', "application/xhtml+xml"),
+        ],
+        ids=["HTML", "byte order mark", "comment", "XHTML"],
     )
     def test_a_page_in_place_of_an_answer_is_an_outage(
-        self, make: Any, operation: str, arguments: dict[str, Any], status: int, prologue: bytes
+        self,
+        make: Any,
+        operation: str,
+        arguments: dict[str, Any],
+        status: int,
+        prologue: bytes,
+        kind: str,
     ) -> None:
         """A dead letter that came to no bucket would count as written."""
         made = make()
@@ -294,7 +307,7 @@ class TestClientsOfTheFunctions:
         runtime.session.cache_clear()
         page = Body(prologue + b"<!DOCTYPE html><html><body>Sign in</body></html>")
         headers = HTTPHeaders()
-        headers["Content-Type"] = "text/html"
+        headers["Content-Type"] = kind
         made.meta.events.register_first(
             "before-send",
             lambda request, **_: AWSResponse(request.url, status, headers, page),
