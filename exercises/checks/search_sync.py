@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from typing import TypeAlias
 
 from dynamodb_streams_cdc import Change, Image
@@ -14,6 +15,8 @@ Sync: TypeAlias = Callable[[Change, SearchIndex], None]
 
 PLACED, SHIPPED, REFUNDED = order(), order(status="shipped"), order(status="refunded")
 MINUTE = 60.0
+LOOKS = 3
+"""How often a function may look at a document before it writes: others write after each."""
 
 
 def what_is_written_is_found(sync: Sync) -> None:
@@ -151,18 +154,20 @@ def two_functions_at_once(sync: Sync) -> None:
     """While one function works on a change, another brings a newer one."""
     bench = _written(sync, PLACED, SHIPPED, REFUNDED, None, PLACED)
     placed, shipped, refunded, deleted, again = (bench.change(n) for n in range(5))
-    for held, change, what, newer, status in (
+    cases = (
         (placed, shipped, "`shipped`", refunded, "refunded"),
         (None, placed, "`placed`, its first state", refunded, "refunded"),
         (refunded, deleted, "its delete", again, "placed"),
-    ):
+    )
+    for (held, change, what, newer, status), calls in product(cases, range(LOOKS)):
         index = SearchIndex()
         if held:
             sync(held, index)
-        index.meanwhile = partial(sync, newer, index)
+        _act_after(calls, index, partial(sync, newer, index))
         sync(change, index)
-        if index.meanwhile is not None:
-            index.meanwhile()
+        while happens := index.meanwhile:
+            index.meanwhile = None
+            happens()
         if _status(index) != status:
             wrong(
                 f"One function read the document of order 1001, to compare it with {what}. Before "
@@ -234,6 +239,11 @@ def _written(sync: Sync, *states: Image | None) -> Bench[SearchIndex]:
     bench.write(*states, pause=MINUTE)
     bench.run()
     return bench
+
+
+def _act_after(calls: int, index: SearchIndex, happens: Callable[[], object]) -> None:
+    """Let something happen after one more call than so many."""
+    index.meanwhile = partial(_act_after, calls - 1, index, happens) if calls else happens
 
 
 def _status(index: SearchIndex) -> object:

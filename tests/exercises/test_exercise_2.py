@@ -108,6 +108,12 @@ def burying_in_place(change: Change, index: SearchIndex) -> None:
     index.update(change.item_id, script)
 
 
+def looking_twice(change: Change, index: SearchIndex) -> None:
+    held = index.get(change.item_id) and index.get(change.item_id)
+    if held is None or held["version"] < change.version:
+        index.put(change.item_id, {**text_of(change), "version": change.version})
+
+
 def putting_what_is_new(change: Change, index: SearchIndex) -> None:
     if index.get(change.item_id) is None:
         index.put(change.item_id, {**text_of(change), "version": change.version})
@@ -183,6 +189,7 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
         (burying_in_place, "an_attribute_that_is_dropped", "was deleted and written again without"),
         (read_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
         (look_then_write, "two_functions_at_once", "Comparing and writing are two steps"),
+        (looking_twice, "two_functions_at_once", "to compare it with `shipped`"),
         (putting_what_is_new, "two_functions_at_once", "to compare it with `placed`, its first"),
         (putting_tombstones, "two_functions_at_once", "to compare it with its delete"),
         (failing_in_silence, "an_index_out_of_reach", "The index could not be reached"),
