@@ -215,7 +215,6 @@ class Other(Connection):
     "body",
     [
         "",
-        "{}",
         '{"message": "no route"}',
         '{"error": "Not Found", "status": 404}',
         '{"error": {"code": 404, "message": "no route"}}',
