@@ -28,7 +28,7 @@ class CommandLine:
         environment: name of the pipeline's environment.
         variables: environment variables, such as those with credentials.
         words: further words for `cdc`.
-        stack: name of the pipeline's stack, if it is not the one that `cdc` finds by itself.
+        stack: name of the pipeline's stack; without it, `cdc` finds the only one.
     """
 
     environment: str
@@ -37,9 +37,8 @@ class CommandLine:
     stack: str | None = None
 
     def on(self, stack: str) -> CommandLine:
-        """Return a command line for another stack of the environment."""
-        usual = f"cdc-{self.environment}-pipeline"
-        return replace(self, stack=None if stack == usual else stack)
+        """Return a command line for a stack, of which the environment may have several."""
+        return replace(self, stack=stack)
 
     def cdc(self, *arguments: str) -> list[str]:
         """Return the words of a `cdc` command."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.example_domain import TABLES
+from local.deployed.command_line import CommandLine
 from local.deployed.dead_letters import dead_letter_of
 from local.scenarios import recovery
 from local.scenarios.recovery import inconsistencies, shortened, summary, unexpected
@@ -157,6 +158,12 @@ def test_a_dead_letter_with_payload_and_reason_is_complete() -> None:
 )
 def test_a_dead_letter_without_payload_or_reason_is_not(changes: dict[str, Any]) -> None:
     assert not dead_letter_of("orders", "dead-letters/search/a/1.json", stored(**changes)).complete
+
+
+def test_commands_name_the_stack_also_if_it_is_the_usual_one() -> None:
+    """Without it, `cdc` refuses to choose between the stacks of two tables."""
+    line = CommandLine("local", {}).on("cdc-local-pipeline")
+    assert line.cdc("status") == ["cdc", "status", "--stack", "cdc-local-pipeline"]
 
 
 def test_long_output_is_shortened_in_the_middle() -> None:
