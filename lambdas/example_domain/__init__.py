@@ -6,7 +6,7 @@ Tests, benchmarks and pages use it, so leave it as it is: your own goes to lambd
 from dynamodb_streams_cdc.entities import Entity, Table, anything_but, exactly
 from lambdas.example_domain import customer, order
 
-TABLES = (
+TABLES: tuple[Table, ...] = (
     Table(
         "orders",
         keys={"customer_id": "S", "order_id": "S"},
