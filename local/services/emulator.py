@@ -1,4 +1,4 @@
-"""Launches the AWS emulator with fixes for four differences from AWS, and faster.
+"""Launches the AWS emulator with fixes for five differences from AWS, and faster.
 
 The emulator keeps an item that PartiQL's INSERT wrote but writes no stream record for it. The
 audit processor appends to the change log with exactly that statement, and search reads the log's
@@ -16,11 +16,14 @@ fix says "Disabling" while the emulator's poller is in the middle of a pass.
 A state machine may write an object by `aws-sdk:s3:putObject`, which the emulator does not have. The
 fix writes it as JSON, as Step Functions does with a body that is not a text.
 
+A numeric key is found by the text of its number. On AWS `-37.5` and `-375E-1` are one key; without
+the fix, a verification takes the copies of such an item for those of a deleted one.
+
 For each worker of a function the emulator unpacks the package, a thousand files in a third of a
 second. It is unpacked once here, and each worker gets links to the files.
 
-`test_emulator_stream.py`, `test_runner.py` and `test_on_aws.py` in `tests/integration` fail when a
-fix can be removed.
+`test_emulator_stream.py`, `test_emulator_numbers.py`, `test_runner.py` and `test_on_aws.py` in
+`tests/integration` fail when a fix can be removed.
 
 This file is run by its path and imports nothing of the repository: the Lambda workers must find the
 contents of their package only.
@@ -35,6 +38,7 @@ import tempfile
 import threading
 import zipfile
 from contextvars import ContextVar
+from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +46,7 @@ from typing import Any
 UNPATCHED = "CDC_EMULATOR_UNPATCHED"
 """Set this variable to run the emulator without the fixes: a test checks that they are needed."""
 
+_DIGITS = Context(prec=38)
 _Response = tuple[int, dict[str, str], bytes]
 _Insert = tuple[str, dict[str, Any]]
 
@@ -157,6 +162,22 @@ def share_packages(runtime: Any) -> None:
     runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": Package})
 
 
+def fix_numbers(dynamodb: Any) -> None:
+    """Find an item by the value of a numeric key."""
+    extract = dynamodb._extract_key_val
+
+    def extracting(attribute: Any) -> Any:
+        found = extract(attribute)
+        if not isinstance(attribute, dict) or "N" not in attribute:
+            return found
+        try:
+            return str(_DIGITS.plus(Decimal(found)).normalize(_DIGITS))
+        except InvalidOperation:
+            return found
+
+    dynamodb._extract_key_val = extracting
+
+
 def main() -> None:
     from ministack import app  # type: ignore[import-untyped]
     from ministack.core import lambda_runtime  # type: ignore[import-untyped]
@@ -174,6 +195,7 @@ def main() -> None:
         fix_inserts(dynamodb)
         fix_labels(provisioners, dynamodb)
         fix_disabling(lambda_svc)
+        fix_numbers(dynamodb)
         fix_put_object(stepfunctions, s3)
     share_packages(lambda_runtime)
     sys.argv[1:] = []

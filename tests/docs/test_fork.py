@@ -13,9 +13,8 @@ import pytest
 
 from dynamodb_streams_cdc.entities import DeclarationError, Entity, Table
 from lambdas import domain, example_domain
-from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed, run
 from tools.fork import two_tables
-from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed
+from tools.fork.check import ENVIRONMENTS, ROOT, SAME_IN_A_FORK, needed, run
 from tools.fork.domain.stories import stories
 
 PAGE = ROOT / "docs/how-to/fork.md"
