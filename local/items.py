@@ -10,7 +10,7 @@ from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.sinks.base import evaluated
 from dynamodb_streams_cdc.sinks.contributions import checked
-from dynamodb_streams_cdc.sinks.documents import encoded
+from dynamodb_streams_cdc.sinks.documents import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Image = dict[str, Any]
 NO_ENTITY = "no entity"
 """In place of the name of an entity, for items that are of none."""
 
-_SHAPES: Mapping[str, Callable[[Any], object]] = {AGGREGATION: checked, SEARCH: encoded}
+_SHAPES: Mapping[str, Callable[[Any], object]] = {AGGREGATION: checked, SEARCH: document_of}
 """Checks of the functions' results, as the sinks make them."""
 
 

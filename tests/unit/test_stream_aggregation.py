@@ -297,6 +297,9 @@ def test_a_delete_is_not_an_expiry() -> None:
         ({"day": {"a": 1.5}}, r"day\.a: an amount must be an int or a finite Decimal, got 1\.5"),
         ({"day": {"a": True}}, "an amount must be an int"),
         ({"day": {"a": Decimal("NaN")}}, "a finite Decimal"),
+        (None, r"`contributions` must return \{aggregate: .*, \{\} for none; got NoneType"),
+        ({"day"}, "`contributions` must return .* got set"),
+        ({"day": {"a"}}, r"day: expected \{measure: amount\}, got set"),
     ],
 )
 def test_a_contribution_of_another_form_is_refused(bad: Any, message: str) -> None:

@@ -480,6 +480,15 @@ def test_the_result_does_not_depend_on_the_batches() -> None:
         assert ledger.total("status#placed") == {"orders": 1}
 
 
+@pytest.mark.parametrize("returned", ["x", "", [], [1], 5])
+def test_a_document_that_is_no_mapping_is_poison(returned: Any) -> None:
+    """Text raised an unexpected error, so the shard waited; an empty list became a document."""
+    outcome = Search(MemoryIndex(), lambda image: returned).apply([LIFE[0]], deadline())
+    failure = outcome.failures[LIFE[0]]
+    assert isinstance(failure, PermanentError)
+    assert "`document` must return {field: value}, or None; got" in str(failure)
+
+
 @pytest.mark.parametrize("name", ["cdc", "cdc.deleted", "cdc.written_at"])
 def test_the_field_of_the_sink_is_its_own(name: str) -> None:
     """OpenSearch reads a dot as the way into an object."""

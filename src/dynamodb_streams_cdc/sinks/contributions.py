@@ -74,14 +74,24 @@ def checked(
     """Return a contribution without its zeros, once its form is found right.
 
     Raises:
-        TypeError: an amount is neither `int` nor a finite `Decimal`, or a name is not text.
+        TypeError: it is no mapping of mappings, an amount is neither `int` nor a finite `Decimal`,
+            or a name is not text.
         PermanentError: it has more than 99 aggregates, or 150 measures in one, or an amount that is
             too large or has too many decimal places for its sum to stay exact; see
             `Aggregation.decimals`.
     """
+    if not isinstance(contribution, Mapping):
+        message = (
+            "`contributions` must return {aggregate: {measure: amount}}, {} for none; got "
+            f"{type(contribution).__name__}"
+        )
+        raise TypeError(message)
     for aggregate, measures in contribution.items():
         if not isinstance(aggregate, str) or not aggregate:
             message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
+            raise TypeError(message)
+        if not isinstance(measures, Mapping):
+            message = f"{aggregate}: expected {{measure: amount}}, got {type(measures).__name__}"
             raise TypeError(message)
         for measure, amount in measures.items():
             if not isinstance(measure, str) or not measure or is_reserved(measure):

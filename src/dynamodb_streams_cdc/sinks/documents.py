@@ -277,6 +277,26 @@ def token_of(held: Held | None) -> str:
     return "" if held is None else json.dumps(held.revision, default=str)
 
 
+def document_of(returned: Any) -> dict[str, Any] | None:
+    """Return what `document` returned as the fields of a document; None for none.
+
+    Raises:
+        TypeError: it is no mapping, has the sink's own field, or a value of a type that no item
+            has.
+    """
+    if returned is None:
+        return None
+    if not isinstance(returned, Mapping):
+        message = f"`document` must return {{field: value}}, or None; got {type(returned).__name__}"
+        raise TypeError(message)
+    fields: dict[str, Any] = encoded(returned)
+    # OpenSearch reads "cdc.deleted" as the field `deleted` of the object `cdc`.
+    if own := [name for name in fields if name.partition(".")[0] == CDC]:
+        message = f"the field {own[0]!r} belongs to the sink; name the document's field otherwise"
+        raise TypeError(message)
+    return fields
+
+
 def encoded(value: Any) -> Any:
     """Return a document, or a part of it, as JSON can carry it without loss.
 

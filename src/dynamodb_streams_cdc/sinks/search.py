@@ -18,7 +18,7 @@ Every document has these fields, in addition to the user's:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from dynamodb_streams_cdc.change import BEGINNINGS, Change, Image, by_item
 from dynamodb_streams_cdc.dead_letters import reason_of
@@ -52,7 +52,7 @@ from dynamodb_streams_cdc.sinks.documents import (
     Stale,
     Upsert,
     bucket_of,
-    encoded,
+    document_of,
     token_of,
 )
 from dynamodb_streams_cdc.sinks.written_indexes import WrittenIndexes, note_refusal
@@ -310,16 +310,7 @@ class Search:
         return Upsert(item_version.item_id, {**(document or {}), CDC: about}, is_first)
 
     def _of(self, image: Image) -> Document | None:
-        document = self.document(image)
-        if document is None:
-            return None
-        # OpenSearch reads "cdc.deleted" as the field `deleted` of the object `cdc`.
-        if own := [name for name in document if name.partition(".")[0] == CDC]:
-            message = (
-                f"the field {own[0]!r} belongs to the sink; name the document's field otherwise"
-            )
-            raise TypeError(message)
-        return cast("Document", encoded(document))
+        return document_of(self.document(image))
 
 
 def _different(
