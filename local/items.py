@@ -55,13 +55,24 @@ def refusals(entity: Entity | None, image: Image) -> dict[str, str]:
     for sink in (AGGREGATION, SEARCH, *(entity.sinks if entity else ())):
         if (function := function_of(entity, sink)) is not None:
             try:
-                evaluated(partial(_shaped, sink, function), image)
+                result_of(function, sink, image)
             except CdcError as error:
                 reason = error.reason if isinstance(error, PermanentError) else type(error).__name__
                 errors[sink] = " ".join(f"{reason}: {error}".split())
     return errors
 
 
-def _shaped(sink: str, function: Function, image: Image) -> object:
+def result_of(function: Function, sink: str, image: Image) -> Any:
+    """Return the result of an entity's function as it is.
+
+    Raises:
+        CdcError: the function raises, or the sink refuses the form of the result.
+    """
+    return evaluated(partial(_with_form, sink, function), image)
+
+
+def _with_form(sink: str, function: Function, image: Image) -> object:
     result = function(image)
-    return _SHAPES[sink](result) if sink in _SHAPES else result
+    if sink in _SHAPES:
+        _SHAPES[sink](result)
+    return result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.errors import CdcError
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
-from dynamodb_streams_cdc.sinks.base import evaluated
+from local.items import result_of
 from local.verify.comparison import SinkComparison
 from local.verify.items import Tally
 
@@ -117,7 +117,7 @@ def sums_of(entity: Entity, image: Image) -> Sums:
     """Return an item's contribution; nothing if it cannot be counted."""
     assert entity.contributions is not None
     try:
-        return sum_of(evaluated(entity.contributions, image).items())
+        return sum_of(result_of(entity.contributions, AGGREGATION, image).items())
     except CdcError:
         return {}
 

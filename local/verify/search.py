@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamodb_streams_cdc.entities import SEARCH
 from dynamodb_streams_cdc.errors import CdcError
-from dynamodb_streams_cdc.sinks.base import evaluated
+from local.items import result_of
 from local.verify.items import Tally
 from local.verify.values import Mark, value_of
 
@@ -103,7 +103,7 @@ def document_of(entity: Entity, image: Image) -> dict[str, Any] | None:
     """Return an item's document; an empty one, which no document equals, if it has a defect."""
     assert entity.document is not None
     try:
-        document = evaluated(entity.document, image)
+        document = result_of(entity.document, SEARCH, image)
     except CdcError:
         return {}
     return None if document is None else dict(document)

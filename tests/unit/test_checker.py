@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +15,10 @@ from dynamodb_streams_cdc.sinks.aggregation import Expiry
 from local.deployed.resources import Resources
 from local.scenarios.probes import probes_of
 from local.verify import Comparison, DeployedCopies, Difference, checks_of, compare, unchecked
+from local.verify.aggregation import sums_of
 from local.verify.audit import changes_of
 from local.verify.items import keys_in
+from local.verify.search import document_of
 from local.workload.stories import ItemStory
 from local.workload.traffic import Finished
 
@@ -471,6 +473,14 @@ def test_an_item_that_cannot_be_applied_is_missing(equal: Copies) -> None:
         ("search", "different", "rooms/_count", "documents"),
         ("audit", "missing", "rooms/S=H1/N=8", ""),
     }
+
+
+@pytest.mark.parametrize("amount", ["many", 1.5, Decimal("NaN")])
+def test_a_result_that_no_sink_takes_counts_for_nothing(amount: Any) -> None:
+    """The demo ended in a traceback for poison of which `contributions` returns a text."""
+    wrong = replace(ROOM, contributions=lambda _: {"a": {"m": amount}}, document=lambda _: amount)
+    assert sums_of(wrong, room(1)) == {}
+    assert document_of(wrong, room(1)) == {}
 
 
 def test_expired_items_stay_in_sums_only_if_declared(equal: Copies) -> None:
