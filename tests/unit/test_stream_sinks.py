@@ -481,8 +481,8 @@ def test_the_result_does_not_depend_on_the_batches() -> None:
 
 
 @pytest.mark.parametrize("returned", ["x", "", [], [1], 5])
-def test_a_document_that_is_no_mapping_is_poison(returned: Any) -> None:
-    """Text raised an unexpected error, so the shard waited; an empty list became a document."""
+def test_a_document_of_another_form_is_poison(returned: Any) -> None:
+    """Text raised an unexpected error, so the shard waited. An empty list became a document."""
     outcome = Search(MemoryIndex(), lambda image: returned).apply([LIFE[0]], deadline())
     failure = outcome.failures[LIFE[0]]
     assert isinstance(failure, PermanentError)

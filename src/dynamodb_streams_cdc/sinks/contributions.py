@@ -68,14 +68,12 @@ def add(contributions: Iterable[Contribution]) -> Contribution:
     }
 
 
-def checked(
-    contribution: Mapping[Any, Mapping[Any, Any]], decimals: int = DECIMALS
-) -> Contribution:
+def checked(contribution: Any, decimals: int = DECIMALS) -> Contribution:
     """Return a contribution without its zeros, once its form is found right.
 
     Raises:
-        TypeError: it is no mapping of mappings, an amount is neither `int` nor a finite `Decimal`,
-            or a name is not text.
+        TypeError: it is not a mapping of mappings, an amount is neither `int` nor a finite
+            `Decimal`, or a name is not text.
         PermanentError: it has more than 99 aggregates, or 150 measures in one, or an amount that is
             too large or has too many decimal places for its sum to stay exact; see
             `Aggregation.decimals`.

@@ -281,7 +281,7 @@ def document_of(returned: Any) -> dict[str, Any] | None:
     """Return what `document` returned as the fields of a document; None for none.
 
     Raises:
-        TypeError: it is no mapping, has the sink's own field, or a value of a type that no item
+        TypeError: it is not a mapping, has the sink's own field, or a value of a type that no item
             has.
     """
     if returned is None:
