@@ -23,7 +23,9 @@ from dynamodb_streams_cdc import (
     Search,
     Sink,
 )
+from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.control.parts import whole_table
 from dynamodb_streams_cdc.processor import EVERYWHERE
 from dynamodb_streams_cdc.sinks.base import LATE_SECONDS, TOMBSTONE_SECONDS
 from dynamodb_streams_cdc.sinks.log_entries import NoImageStore, change_from_entry
@@ -267,6 +269,12 @@ def test_a_look_changes_nothing() -> None:
     assert holding["state"]["contribution"] == {"status#shipped": {"orders": "1"}}
     assert unreadable["item"] is None
     assert ledger.rows == held
+
+
+def test_a_function_without_a_table_says_how_to_give_one() -> None:
+    applier = SinkApplier(Search(MemoryIndex(), dict), Deadline(), bool, 5)
+    with pytest.raises(MalformedRecord, match="give its Processor a `source_table`"):
+        whole_table(applier)
 
 
 def test_an_unknown_operation_is_refused() -> None:

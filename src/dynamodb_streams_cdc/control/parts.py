@@ -186,7 +186,10 @@ def whole_table(applier: SinkApplier) -> WholeTable:
     """
     table = applier.source_table
     if not isinstance(table, WholeTable):
-        message = "the function reads no source table, so it cannot take items from it"
+        message = (
+            "the function reads no source table, so it cannot take items from it: give its "
+            "Processor a `source_table`"
+        )
         raise MalformedRecord(message)
     return table
 
