@@ -190,7 +190,7 @@ def _problems_of_fields(properties: Mapping[str, Any], parent: str = "") -> Iter
 
 def _is_factor(value: object) -> bool:
     try:
-        return float(str(value)) > 0  # OpenSearch takes text as well
+        return 0 < float(str(value)) < float("inf")  # OpenSearch takes text as well
     except ValueError:
         return False
 

@@ -151,6 +151,7 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
         ),
         (lambda: fields(price={"type": "scaled_float", "scaling_factor": 0}), "greater than 0"),
         (lambda: fields(price={"type": "scaled_float", "scaling_factor": True}), "greater than 0"),
+        (lambda: fields(price={"type": "scaled_float", "scaling_factor": "inf"}), "greater than 0"),
         (
             lambda: fields(title={"type": "text", "fields": {"raw": {"typ": "keyword"}}}),
             "field 'title.raw' must be a mapping with a type",

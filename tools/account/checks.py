@@ -312,8 +312,9 @@ def other_copies(found: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Fin
         if declared is not None and deployed not in ([], [declared]):
             sentence = (
                 f"{stack['StackName']} follows the table {', '.join(deployed)}, and lambdas/domain "
-                f"declares {declared}: it is another copy of the app, which this deploy would "
-                "change; set a prefix (-c prefix=NAME), or choose another environment."
+                f"declares {declared}. Undo the rename if you made one: the deploy would make an "
+                "empty table. If the stack is another copy of the app, set a prefix "
+                "(-c prefix=NAME), or choose another environment."
             )
             findings.append(Finding("stacks", "blocking", sentence))
     return findings
