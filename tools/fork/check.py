@@ -168,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
         make_fork(folder, "domain", {"environments": {**ENVIRONMENTS, "local": {}}})
         make_fork(second, "two_tables", OF_AN_ACCOUNT)
         if (types := ROOT / ".mypy_cache").is_dir():
-            # Most modules are the same: reading their types again takes two minutes.
+            # Most modules are the same: reading their types again takes half a minute.
             shutil.copytree(types, folder / types.name)
         green = _in_lanes(folder, second)
         others = [path for path in changed(folder) if not path.startswith(EDITED)]

@@ -204,8 +204,10 @@ def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
     status, body = response_dict["status_code"], response_dict["body"]
     if isinstance(body, bytes):
         is_page = bool(_PAGE.match(body))
-    else:  # it is read later, such as an object of S3 or the answer of a function
-        is_page = "html" in response_dict["headers"].get("content-type", "").lower()
+    else:  # it is read later, such as an object of S3, which may be HTML, or a function's answer
+        headers = response_dict["headers"]
+        is_html = "html" in headers.get("content-type", "").lower()
+        is_page = is_html and "x-amz-request-id" not in headers
     if status < 500 and is_page:
         message = f"The endpoint answered with an HTML page (status {status})"
         raise ResponseParserError(message)

@@ -315,6 +315,20 @@ class TestClientsOfTheFunctions:
         with pytest.raises(RetryableError), translated():
             getattr(made, operation)(**arguments)
 
+    def test_an_object_in_html_is_an_answer(self) -> None:
+        """S3 names its request; a function may keep pages of its own in a bucket."""
+        headers = HTTPHeaders()
+        headers["Content-Type"] = "text/html"
+        headers["x-amz-request-id"] = "1"
+        made: Any = runtime.s3()
+        runtime.s3.cache_clear()
+        runtime.session.cache_clear()
+        made.meta.events.register_first(
+            "before-send",
+            lambda request, **_: AWSResponse(request.url, 200, headers, Body(b"<html>")),
+        )
+        assert made.get_object(Bucket="b", Key="k")["ContentType"] == "text/html"
+
     def test_of_opensearch(self) -> None:
         transport = search_client("http://127.0.0.1:9", "none", "").transport
         assert transport.max_retries == 0
