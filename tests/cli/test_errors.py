@@ -261,7 +261,7 @@ def test_a_page_is_not_an_answer(
         "before-send",
         lambda request, **_: AWSResponse(request.url, status, HTTPHeaders(), Page(body)),
     )
-    with pytest.raises(ResponseParserError, match=rf"an HTML page \(status {status}\)"):
+    with pytest.raises(ResponseParserError, match=rf"request id \(status {status}\)"):
         getattr(client, operation)(**arguments)
 
 

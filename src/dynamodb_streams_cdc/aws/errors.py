@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html; the codes that boto
 retries are in it as well)
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -187,27 +186,21 @@ def translated() -> Iterator[None]:
         raise
 
 
-_PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(?=<).{,2000}?<(!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE
-)
-"""A page in HTML: a byte order mark, a declaration of XML and comments may come first."""
+REQUEST_IDS = frozenset({"x-amz-request-id", "x-amzn-requestid"})
+"""Headers of which AWS sends one with each answer, also with errors
+(https://docs.aws.amazon.com/AmazonS3/latest/API/get-request-ids.html)."""
 
 
 def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
     """Refuse a page in place of an answer, of a proxy or of another program, before it is parsed.
 
     botocore takes it for an empty answer, so for a write that was done, or for a refusal by AWS.
+    It repeats a request after a server error itself, and one that is too large is sent in halves.
 
     Raises:
-        ResponseParserError: it is one. The page of a server error is not: it is tried again.
+        ResponseParserError: it is one.
     """
-    status, body = response_dict["status_code"], response_dict["body"]
-    if isinstance(body, bytes):
-        is_page = bool(_PAGE.match(body))
-    else:  # it is read later, such as an object of S3, which may be HTML, or a function's answer
-        headers = response_dict["headers"]
-        is_html = "html" in headers.get("content-type", "").lower()
-        is_page = is_html and "x-amz-request-id" not in headers
-    if status < 500 and is_page:
-        message = f"The endpoint answered with an HTML page (status {status})"
+    status, headers = response_dict["status_code"], response_dict["headers"]
+    if status < 500 and status != 413 and not any(name in headers for name in REQUEST_IDS):
+        message = f"The endpoint answered without AWS's request id (status {status})"
         raise ResponseParserError(message)

@@ -121,7 +121,7 @@ def answer(request, **_):
     body = published if "//sns" in request.url else b"{}" if request.method == "POST" else b""
     raw = io.BytesIO(body)
     raw.stream = lambda **_: iter([raw.read()])
-    return AWSResponse(request.url, 200, {}, raw)
+    return AWSResponse(request.url, 200, {"x-amzn-RequestId": "1"}, raw)
 
 requests = []
 before = dict(os.environ)
@@ -169,6 +169,7 @@ class Server(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", "1")  # as S3 does
+        self.send_header("x-amzn-RequestId", "1")  # as AWS does
         self.end_headers()
         self.wfile.write(body)
 
