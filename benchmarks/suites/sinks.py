@@ -151,7 +151,7 @@ class IndexClient:
     def refresh(self, **_: Any) -> Any:
         """Count a refresh."""
         self._count({})
-        return {}
+        return {"_shards": {}}
 
     def get(self, id: str, **_: Any) -> Any:
         """Return a document that is there."""
@@ -180,7 +180,8 @@ class IndexClient:
         return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits}}
 
     def _hit(self, id: str) -> dict[str, Any]:
-        return {"_id": id, "_source": self._held[id], "_seq_no": 1, "_primary_term": 1}
+        found = {"_index": "orders-v1", "_id": id, "_source": self._held[id]}
+        return {**found, "_seq_no": 1, "_primary_term": 1}
 
     def _count(self, body: object) -> None:
         self.traffic.requests += 1

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+from opensearchpy.exceptions import RequestError, TransportError
 
 from dynamodb_streams_cdc.aws.opensearch_documents import (
     CDC_MAPPING,
@@ -29,8 +29,10 @@ from dynamodb_streams_cdc.aws.opensearch_errors import (
     EXISTS,
     FAILED,
     MISSING,
+    STRANGE,
+    NotThere,
+    answered,
     meaning,
-    refuse_other_404,
     types_of,
 )
 from dynamodb_streams_cdc.deadline import Deadline
@@ -186,15 +188,11 @@ class OpenSearchIndex(Documents):
         """Delete an index that has none of the three aliases; none is ever given to it again."""
         if number in [self._number(alias, deadline) for alias in (self.alias, self._second)]:
             return False
+        params = {"request_timeout": REQUEST_SECONDS}
         try:
-            self.client.indices.delete(
-                index=self._of(number), params={"request_timeout": REQUEST_SECONDS}
-            )
-        except NotFoundError as error:
-            refuse_other_404(error)
+            answered(self.client.indices.delete, index=self._of(number), params=params)
+        except NotThere:
             return False
-        except FAILED as error:
-            raise meaning(error) from error
         return True
 
     @property
@@ -234,15 +232,11 @@ class OpenSearchIndex(Documents):
     def _move(self, actions: Sequence[Action], deadline: Deadline) -> bool:
         """Move aliases in one request; return False, and move none, if one was not where it is."""
         deadline.check()
+        body, params = {"actions": actions}, {"request_timeout": REQUEST_SECONDS}
         try:
-            self.client.indices.update_aliases(
-                body={"actions": actions}, params={"request_timeout": REQUEST_SECONDS}
-            )
-        except NotFoundError as error:
-            refuse_other_404(error)
+            answered(self.client.indices.update_aliases, body=body, params=params)
+        except NotThere:
             return False
-        except FAILED as error:
-            raise meaning(error) from error
         return True
 
     def _number(self, alias: str, deadline: Deadline) -> int | None:
@@ -275,8 +269,7 @@ class OpenSearchIndex(Documents):
             told = answer.values()
             if all(isinstance(each, Mapping) and each.keys() & TOLD for each in told):
                 return answer
-        message = "the answer is not of OpenSearch: something in front of it gave it"
-        raise RetryableError(message)
+        raise RetryableError(STRANGE)
 
 
 def _with_replicas(settings: Mapping[str, Any]) -> dict[str, Any]:

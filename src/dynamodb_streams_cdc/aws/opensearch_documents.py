@@ -7,24 +7,22 @@ alias's name, with guessed mappings.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-from opensearchpy.exceptions import ConflictError as DocumentMoved
-from opensearchpy.exceptions import NotFoundError
 
 from dynamodb_streams_cdc.aws.opensearch_errors import (
     CONFLICT,
     DOCUMENT_MISSING,
-    FAILED,
     MISSING,
-    meaning,
+    NotThere,
+    answered,
     refusal,
-    refuse_other_404,
     types_of,
 )
 from dynamodb_streams_cdc.aws.opensearch_walk import next_page
 from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import (
+    ConflictError,
     DeadlineExceeded,
     PermanentError,
     RetryableError,
@@ -145,16 +143,10 @@ class Documents:
 
     def read(self, item_id: str, deadline: Deadline) -> Held | None:
         """Return the document or tombstone of an item, as last written."""
-        deadline.check()
         try:
-            found = self.client.get(
-                index=self.alias, id=item_id, params={"request_timeout": REQUEST_SECONDS}
-            )
-        except NotFoundError as error:
-            refuse_other_404(error)
+            found = self._answer(self.client.get, deadline, id=item_id)
+        except NotThere:
             return None
-        except FAILED as error:
-            raise meaning(error) from error
         return Held(found["_source"], (found["_seq_no"], found["_primary_term"]))
 
     def replace(self, held: Held | None, upsert: Upsert, deadline: Deadline) -> bool:
@@ -165,47 +157,43 @@ class Documents:
     def _replace(
         self, held: Held | None, upsert: Upsert, deadline: Deadline, attempt: int = 0
     ) -> bool:
-        deadline.check()
         condition: dict[str, Any] = {"op_type": "create"}
         if held is not None:
             sequence_number, primary_term = cast("tuple[int, int]", held.revision)
             condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
+        params = {**condition, "require_alias": "true"}
+        ask = self.client.index
         try:
-            self._index(upsert, condition)
-        except DocumentMoved:
+            self._answer(ask, deadline, params, id=upsert.item_id, body=upsert.source)
+        except ConflictError:
             return False
-        except NotFoundError as error:
+        except NotThere:
             if attempt:
-                raise meaning(error) from error
+                raise
             self.create(deadline)
             return held is None and self._replace(None, upsert, deadline, attempt=1)
-        except FAILED as error:
-            raise meaning(error) from error
         return True
 
-    def _index(self, upsert: Upsert, condition: Mapping[str, Any]) -> None:
-        self.client.index(
-            index=self.alias,
-            id=upsert.item_id,
-            body=upsert.source,
-            params={**condition, "require_alias": "true", "request_timeout": REQUEST_SECONDS},
-        )
+    def _answer(
+        self,
+        ask: Callable[..., Any],
+        deadline: Deadline,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        **request: Any,
+    ) -> Mapping[str, Any]:
+        """Return the answer to a request through the alias; see `answered`."""
+        deadline.check()
+        options = {"request_timeout": REQUEST_SECONDS, **params}
+        return answered(ask, index=self.alias, params=options, **request)
 
     def tombstones(self, before: float | None, deadline: Deadline) -> int:
         """Return the number of tombstones, or of those written before then; 0 without an index."""
-        deadline.check()
+        body = {"size": 0, "track_total_hits": True, "query": _tombstones(before)}
         try:
-            self.client.indices.refresh(index=self.alias)
-            answer = self.client.search(
-                index=self.alias,
-                body={"size": 0, "track_total_hits": True, "query": _tombstones(before)},
-                params={"request_timeout": REQUEST_SECONDS},
-            )
-        except NotFoundError as error:
-            refuse_other_404(error)
+            self._answer(self.client.indices.refresh, deadline)
+            answer = self._answer(self.client.search, deadline, body=body)
+        except NotThere:
             return 0
-        except FAILED as error:
-            raise meaning(error) from error
         return int(answer["hits"]["total"]["value"])
 
     def purge(self, before: float, most: int, deadline: Deadline) -> int:
@@ -214,24 +202,18 @@ class Documents:
         OpenSearch deletes the tombstones of a query, each on condition that it has not changed. The
         next call finds those that are left when the request times out.
         """
-        deadline.check()
+        params = {
+            "conflicts": "proceed",
+            "max_docs": most,
+            "refresh": "true",
+            "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
+        }
+        body = {"query": _tombstones(before)}
         try:
-            self.client.indices.refresh(index=self.alias)
-            answer = self.client.delete_by_query(
-                index=self.alias,
-                body={"query": _tombstones(before)},
-                params={
-                    "conflicts": "proceed",
-                    "max_docs": most,
-                    "refresh": "true",
-                    "request_timeout": max(REQUEST_SECONDS, min(deadline.remaining(), 3600.0)),
-                },
-            )
-        except NotFoundError as error:
-            refuse_other_404(error)
+            self._answer(self.client.indices.refresh, deadline)
+            answer = self._answer(self.client.delete_by_query, deadline, params, body=body)
+        except NotThere:
             return 0
-        except FAILED as error:
-            raise meaning(error) from error
         return int(answer["deleted"])
 
     def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
@@ -269,15 +251,10 @@ class Documents:
         return next_page(search, segment, place, most, tombstones=tombstones)
 
     def _refresh(self, deadline: Deadline) -> None:
-        deadline.check()
         try:
-            self.client.indices.refresh(
-                index=self.alias, params={"request_timeout": REQUEST_SECONDS}
-            )
-        except NotFoundError:
+            self._answer(self.client.indices.refresh, deadline)
+        except NotThere:
             self.create(deadline)
-        except FAILED as error:
-            raise meaning(error) from error
 
     def _search(self, deadline: Deadline, **body: Any) -> list[Mapping[str, Any]]:
         whole = {**body, "seq_no_primary_term": True, "track_total_hits": False}
@@ -289,40 +266,21 @@ class Documents:
 
     def _ask(self, what: str, deadline: Deadline, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the answer to a `search` or `mget` through the alias; create the index."""
-        deadline.check()
-        ask: Callable[..., Mapping[str, Any]] = partial(
-            getattr(self.client, what),
-            body=body,
-            index=self.alias,
-            params={"request_timeout": REQUEST_SECONDS},
-        )
+        ask = partial(self._answer, getattr(self.client, what), deadline, body=body)
         try:
-            try:
-                return ask()
-            except NotFoundError:
-                self.create(deadline)
-                return ask()
-        except FAILED as error:
-            raise meaning(error) from error
+            return ask()
+        except NotThere:
+            self.create(deadline)
+            return ask()
 
     def remove(self, name: str, token: str, deadline: Deadline) -> bool:
         """Delete a document that has not moved; return False if it has."""
-        deadline.check()
         sequence_number, primary_term = json.loads(token)
         condition = {"if_seq_no": sequence_number, "if_primary_term": primary_term}
         try:
-            self.client.delete(
-                index=self.alias,
-                id=name,
-                params={**condition, "request_timeout": REQUEST_SECONDS},
-            )
-        except DocumentMoved:
+            self._answer(self.client.delete, deadline, condition, id=name)
+        except (ConflictError, NotThere):
             return False
-        except NotFoundError as error:
-            refuse_other_404(error)
-            return False
-        except FAILED as error:
-            raise meaning(error) from error
         return True
 
     def _bodies(self, upserts: Sequence[Upsert]) -> Iterator[list[_Encoded]]:
@@ -377,19 +335,9 @@ class Documents:
         return [result for part in in_halves(send, documents, failed) for result in part]
 
     def _send(self, actions: Iterable[bytes], deadline: Deadline) -> list[Mapping[str, Any]]:
-        deadline.check()
-        try:
-            response = self.client.bulk(
-                body=b"".join(actions),
-                index=self.alias,
-                params={
-                    "require_alias": "true",
-                    "filter_path": ANSWERS,
-                    "request_timeout": REQUEST_SECONDS,
-                },
-            )
-        except FAILED as error:
-            raise meaning(error) from error
+        params = {"require_alias": "true", "filter_path": ANSWERS}
+        body = b"".join(actions)
+        response = self._answer(self.client.bulk, deadline, params, body=body)
         return [answer for item in response["items"] for answer in item.values()]
 
 

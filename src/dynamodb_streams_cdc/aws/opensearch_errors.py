@@ -1,11 +1,11 @@
 """The exceptions for the errors of OpenSearch, by type: one table, as in `aws.errors`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from opensearchpy.exceptions import ConnectionError as SearchConnectionError
-from opensearchpy.exceptions import NotFoundError, SerializationError, TransportError
+from opensearchpy.exceptions import SerializationError, TransportError
 
 from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
@@ -60,6 +60,16 @@ EXISTS = "resource_already_exists_exception"
 FAILED = (TransportError, SerializationError)
 """What the client raises for a request: the second for an answer that is not JSON, which comes from
 something in front of OpenSearch, such as a page of a proxy."""
+
+STRANGE = "the answer is not of OpenSearch: something in front of it gave it"
+
+
+KNOWN = frozenset({"_index", "_shards", "acknowledged", "deleted", "docs", "hits", "items"})
+"""Fields of OpenSearch's answers to the requests of the adapters; each has one of them at least."""
+
+
+class NotThere(RetryableError):
+    """Raised if OpenSearch says that an index or a document is not there."""
 
 
 class SearchRefused(Exception):
@@ -142,21 +152,27 @@ def _unavailable(status: object) -> bool:
     return isinstance(status, int) and (status in (408, 429) or status >= 500 or status // 100 == 3)
 
 
-def refuse_other_404(error: NotFoundError) -> None:
-    """Believe OpenSearch alone that something is not there: it names an index or a type of error.
-
-    Raises:
-        RetryableError: something in front of OpenSearch answered.
-    """
-    names_index = isinstance(error.info, Mapping) and "_index" in error.info
-    if not names_index and _typed(error.info) is None:
-        raise meaning(error) from error
-
-
 def _typed(info: object) -> Mapping[str, Any] | None:
     """Return the error in an answer, if it names its type, as OpenSearch's errors do."""
     error = info.get("error") if isinstance(info, Mapping) else None
     return error if isinstance(error, Mapping) and "type" in error else None
+
+
+def answered(ask: Callable[..., Any], **request: Any) -> Mapping[str, Any]:
+    """Return OpenSearch's answer to a request.
+
+    Raises:
+        NotThere: the index or the document is not there.
+        ConflictError: another write came first.
+        RetryableError: OpenSearch cannot take it now, or something in front of it answered.
+    """
+    try:
+        answer = ask(**request)
+    except FAILED as error:
+        raise meaning(error) from error
+    if not isinstance(answer, Mapping) or not answer.keys() & KNOWN:
+        raise RetryableError(STRANGE)
+    return answer
 
 
 def meaning(error: TransportError | SerializationError) -> Exception:
@@ -166,7 +182,10 @@ def meaning(error: TransportError | SerializationError) -> Exception:
     if isinstance(error, SearchConnectionError):
         return RetryableError(str(error))
     status, info = error.status_code, error.info
-    if (details := _typed(info)) is not None:
+    details = _typed(info)
+    if status == 404 and (details is not None or (isinstance(info, Mapping) and "_index" in info)):
+        return NotThere(f"HTTP 404: {info}")
+    if details is not None:
         return refusal(details, status)
     if status == 413:
         return PermanentError("the request is too large", "request_too_large")

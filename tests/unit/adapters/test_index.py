@@ -28,9 +28,14 @@ from tests.factories import deadline
 ANSWERS = {
     ("PUT", "/orders-v1"): {"acknowledged": True},
     ("POST", "/orders-write/_bulk"): {"items": [{"update": {"status": 200}}]},
-    ("GET", "/orders-write/_doc/1"): {"_source": {}, "_seq_no": 4, "_primary_term": 2},
-    ("PUT", "/orders-write/_doc/1"): {"result": "updated"},
-    ("POST", "/orders-write/_refresh"): {},
+    ("GET", "/orders-write/_doc/1"): {
+        "_index": "orders-v1",
+        "_source": {},
+        "_seq_no": 4,
+        "_primary_term": 2,
+    },
+    ("PUT", "/orders-write/_doc/1"): {"_index": "orders-v1", "result": "updated"},
+    ("POST", "/orders-write/_refresh"): {"_shards": {}},
     ("POST", "/orders-write/_delete_by_query"): {"deleted": 3},
 }
 
@@ -190,6 +195,10 @@ REQUESTS: dict[str, Callable[[OpenSearchIndex], object]] = {
 }
 
 
+ASKED = {name: request for name, request in REQUESTS.items() if name != "create"}
+"""Without the one whose success nothing depends on."""
+
+
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_a_page_in_the_place_of_an_answer_is_an_outage(
     request_: Callable[[OpenSearchIndex], object],
@@ -197,6 +206,25 @@ def test_a_page_in_the_place_of_an_answer_is_an_outage(
     """Each write looks first whether there is a second index: no record is at fault for a page."""
     with pytest.raises(RetryableError, match="not JSON"):
         request_(behind(Proxy))
+
+
+class Stranger(Connection):
+    """Says yes to everything."""
+
+    body = ""
+
+    def perform_request(self, *args: Any, **others: Any) -> Any:
+        return 200, {"content-type": "application/json"}, self.body
+
+
+@pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("body", ["", "[]", '{"message": "ok"}'])
+def test_an_answer_of_another_program_is_an_outage(
+    request_: Callable[[OpenSearchIndex], object], body: str
+) -> None:
+    """A repair would count as done, and a change as at fault."""
+    with pytest.raises(RetryableError, match="not of OpenSearch"):
+        request_(behind(type("Told", (Stranger,), {"body": body})))
 
 
 class Other(Connection):
