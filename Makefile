@@ -212,8 +212,8 @@ $(EDITOR) $(CHROMIUM): %/node_modules/.package-lock.json: $(READY) %/package-loc
 	@touch $@
 
 .PHONY: playground
-playground: $(EDITOR) ## Build the playground, and serve it on loopback (PORT=8137)
-	@exec python -m tools.playground --serve $${PORT:+"$$PORT"}
+playground: $(EDITOR) ## Build the pages and the playground, and serve them on loopback (PORT=8137)
+	@exec python -m tools.site $${PORT:+"$$PORT"}
 
 .PHONY: test-browser
 test-browser: $(EDITOR) $(CHROMIUM) ## Try the playground in Chromium (BROWSER=path of one, or npm)

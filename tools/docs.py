@@ -27,8 +27,6 @@ import io
 import json
 import logging
 import re
-import shutil
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,15 +45,14 @@ from tools import (
     findings_page,
     limits_page,
     mistakes,
-    playground,
     reference,
     settings_page,
+    site,
 )
 from tools.diagrams import drawn
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-SITE = ROOT / "build" / "site"
 
 MANY = 4
 """The longest run of similar lines that is shown whole."""
@@ -89,7 +86,10 @@ def main(arguments: Sequence[str]) -> int:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
         print(f"Out of date: {names}. Run `python -m tools.docs` and read the difference.")
         return 1
-    return build()
+    if not site.build("--clean", "--strict"):
+        return 1
+    print(f"{site.SITE.relative_to(ROOT)}/index.html")
+    return 0
 
 
 def wanted_pages() -> dict[Path, str]:
@@ -274,42 +274,6 @@ def _function(path: str, name: str) -> Callable[..., object]:
         message = f"{path} has no function {name}"
         raise NotShown(message)
     return found
-
-
-# The site
-
-
-def build() -> int:
-    found = subprocess.run(
-        [sys.executable, "-m", "zensical", "build", "--clean", "--strict"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    print(found.stdout, end="")
-    # Strict mode does not count the findings of mkdocstrings.
-    if found.returncode or "mkdocstrings:" in found.stdout:
-        return 1
-    shutil.copytree(playground.build(), SITE / "playground")
-    if lost := list(lost_links(SITE)):
-        print(f"Links to the playground lead nowhere on the site: {', '.join(lost)}")
-        return 1
-    print(f"{SITE.relative_to(ROOT)}/index.html")
-    return 0
-
-
-def lost_links(site: Path) -> Iterator[str]:
-    """Yield each page of a site with a link to the playground that leads nowhere.
-
-    Zensical resolves links of raw HTML as those of Markdown
-    (https://github.com/zensical/zensical/pull/571).
-    """
-    for page in sorted(site.rglob("*.html")):
-        for link in re.findall(r'href="((?:\.\./)+playground/)', page.read_text()):
-            if not (page.parent / link / "index.html").exists():
-                yield f"{page.relative_to(site)}: {link}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.chromium import ARGUMENTS, executable
-from tools import playground
+from tools import playground, site
 
 MILLISECONDS = 120_000
 """Patience with a slow machine; a run that hangs fails, one that is slow does not."""
@@ -91,7 +91,7 @@ class Playground:
 def address() -> Iterator[str]:
     """Build and serve the page."""
     playground.build()
-    with playground.server(0) as served:
+    with site.server(0, playground.OUTPUT) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}/"
         served.shutdown()

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 from playground.lab.presets import LABELS, listed
-from tools import docs
-from tools import playground as served
+from tools import docs, playground, site
 
 NAMES = {each["name"] for each in listed()}
 LINK = re.compile(r'href="((?:\.\./)+)playground/(?:#example=([a-z-]+))?"')
@@ -26,7 +25,7 @@ def test_linked_examples_exist() -> None:
 
 def test_a_page_names_make_playground_before_a_link() -> None:
     """The links lead to the playground on the site only: the repository has no docs/playground."""
-    address = f"http://127.0.0.1:{served.PORT}/"
+    address = f"http://127.0.0.1:{site.PORT}/"
     for page in docs.hand_written():
         before, link, _ = page.read_text().partition('href="../playground/')
         if link:
@@ -45,22 +44,7 @@ def test_a_link_that_leads_nowhere_on_the_site_is_named(tmp_path: Path) -> None:
         page = tmp_path / "tutorial" / name / "index.html"
         page.parent.mkdir(parents=True)
         page.write_text(f'<a href="{link}">')
-    assert list(docs.lost_links(tmp_path)) == ["tutorial/wrong/index.html: ../../../playground/"]
-
-
-def test_the_served_pages_link_to_the_playground() -> None:
-    page = served.page(docs.DOCS / "tutorial" / "browser.md")
-    assert 'href="/#example=overwrite"' in page
-    assert "../playground/" not in page
-
-
-def test_a_served_page_links_to_files_that_are_sent() -> None:
-    page = served.page(docs.DOCS / "how-to" / "use-it-behind-your-table.md")
-    for name in ("handler.py", "template.yaml"):
-        path = f"/how-to/behind-your-table/{name}"
-        assert f'href="{path}"' in page
-        assert served.source_of(path) == docs.DOCS / path.strip("/")
-    assert served.source_of("/performance.json") is None
+    assert list(site.lost_links(tmp_path)) == ["tutorial/wrong/index.html: ../../../playground/"]
 
 
 def test_each_mistake_links_to_its_two_examples() -> None:
@@ -70,7 +54,8 @@ def test_each_mistake_links_to_its_two_examples() -> None:
     assert [name for _, name in links(page)] == wanted
 
 
-def test_the_server_sends_pages_of_the_documentation_alone() -> None:
-    assert served.source_of("/explanation/playground/") is not None
-    for path in ("/explanation/playground", "/../README/", "/explanation/../../README/"):
-        assert served.source_of(path) is None
+def test_the_pages_that_the_playground_links_to_are_there() -> None:
+    paths = re.findall(r'href="\.\./([^"]*)/"', (playground.PAGE / "index.html").read_text())
+    assert paths == ["tutorial/browser", "explanation/playground"]
+    for path in paths:
+        assert (docs.DOCS / f"{path}.md").is_file()
