@@ -1,12 +1,13 @@
 """Results of a batch after an error of a real sink, through a whole processor.
 
 A record that can never succeed becomes one dead letter; an outage writes none, however long it
-lasts; an unexpected error is retried for 15 minutes.
+lasts. What each error is for a port is in `test_failure_table` and `test_failure_table_aws`; what a
+processor makes of it is in `tests/unit/test_stream_processor.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,18 +23,12 @@ from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record
 from tests.integration import clients
 from tests.integration.clients import Invoked, invoke, sequence_number
-from tests.integration.faulty_proxy import Answer, Exchange, FaultyProxy, faulty_proxy
+from tests.integration.faulty_proxy import Exchange, FaultyProxy
 from tests.integration.test_failure_table import (
     OUTAGES,
     Outage,
-    a_wrong_mapping,
-    an_index_of_the_alias_name,
 )
 from tests.integration.test_failure_table_aws import Cancelled, Refusal, maps
-from tests.lambdas.conftest import create_table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 BAD = "00042-1"
 HOURS_LATER = NOON + 10 * 3600.0
@@ -102,42 +97,11 @@ class NestedTooDeep(DynamoDbLog):
         return super().insert(deep, deadline)
 
 
-def test_a_document_that_cannot_be_mapped_is_one_dead_letter(index: ReadableIndex) -> None:
-    invoked = invoke(Search(index, document), batch(placed_at="yesterday"))
-    assert invoked == Invoked([], ["mapper_parsing_exception"])
-    assert len(index.search()) == 99
-
-
 def test_an_id_that_fails_its_request_is_one_dead_letter(index: ReadableIndex) -> None:
     long = IdsTooLong(index.client, index.name, INDEX.properties, INDEX.settings)
     invoked = invoke(Search(long, document), batch())
     assert invoked == Invoked([], ["action_request_validation_exception"])
     assert len(index.search()) == 99
-
-
-def test_a_document_too_large_for_the_domain_is_one_dead_letter(
-    index: ReadableIndex, opensearch_url: str
-) -> None:
-    too_large = Answer(413, {"Message": "Request size exceeded 81920 bytes"})
-
-    def spoil(exchange: Exchange) -> bool:
-        refused = len(exchange.body) > 81_920
-        if refused:
-            too_large(exchange)
-        return refused
-
-    with faulty_proxy(opensearch_url) as proxy:
-        proxy.spoil = spoil
-        behind = replace(index, client=clients.opensearch(proxy.url))
-        invoked = invoke(Search(behind, document), batch(note="x" * 90_000))
-    assert invoked == Invoked([], ["request_too_large"])
-    assert len(index.search()) == 99
-
-
-def test_an_entry_that_cannot_be_kept_is_one_dead_letter(log: DynamoDbLog) -> None:
-    """Without an image store, a large entry is refused; with one, none is that large."""
-    assert invoke(ChangeLog(log), batch(note="x" * 409_200)) == Invoked([], ["ItemTooLarge"])
-    assert entries_of(log) == 99
 
 
 def test_an_entry_that_fails_its_request_is_one_dead_letter(log: DynamoDbLog) -> None:
@@ -152,27 +116,13 @@ def test_a_contribution_that_cannot_be_kept_is_one_dead_letter(ledger: DynamoDbL
     assert ledger.total("month#1997-01") == {"revenue": 99 * order()["total"]}
 
 
-NEEDS_NO_SCRIPT = [outage for outage in OUTAGES if outage.id != "compilations"]
-
-
-@pytest.mark.parametrize(("outage", "text"), NEEDS_NO_SCRIPT)
-def test_an_outage_of_the_index_writes_no_dead_letter(
-    index: ReadableIndex, outage: Outage, text: str
-) -> None:
-    waits_for_the_index(index, outage, batch(3))
-
-
 @pytest.mark.parametrize(("outage", "text"), OUTAGES)
 def test_an_index_outage_makes_no_dead_letters(
     index: ReadableIndex, outage: Outage, text: str
 ) -> None:
-    placed = batch(3)
-    assert invoke(Search(index, document), placed, clock=late()) == Invoked([], [])
-    waits_for_the_index(index, outage, [changed(each) for each in placed])
-
-
-def waits_for_the_index(index: ReadableIndex, outage: Outage, records: list[Any]) -> None:
-    sink = Search(index, document)
+    sink, placed = Search(index, document), batch(3)
+    assert invoke(sink, placed, clock=late()) == Invoked([], [])
+    records = [changed(each) for each in placed]
     with outage(index):
         invoked = invoke(sink, records, clock=late(), seconds=SECONDS)
         assert invoked == Invoked([sequence_number(records[0])], [])
@@ -180,32 +130,15 @@ def waits_for_the_index(index: ReadableIndex, outage: Outage, records: list[Any]
     assert sum(item.startswith("orders/") for item in index.search()) == 3
 
 
-@pytest.mark.parametrize("wrong", [a_wrong_mapping, an_index_of_the_alias_name])
-def test_an_index_that_cannot_be_made_makes_no_dead_letter(
-    index: ReadableIndex, wrong: Callable[[ReadableIndex], ReadableIndex]
-) -> None:
-    index.client.indices.delete(index=f"{index.name}-v1")
-    records = batch(1)
-    sink = Search(wrong(index), document)
-    invoked = invoke(sink, records, clock=late(), seconds=SECONDS)
-    assert invoked == Invoked([sequence_number(records[0])], [])
+THROTTLED = Refusal("ThrottlingException")
 
 
-REFUSALS = [
-    Refusal("ThrottlingException"),
-    Refusal("ExpiredTokenException"),
-    Refusal("AccessDeniedException"),
-    Exchange.drop,
-]
-
-
-@pytest.mark.parametrize("act", REFUSALS)
 def test_an_outage_of_the_log_makes_no_dead_letter(
-    log: DynamoDbLog, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
+    log: DynamoDbLog, dynamodb_proxy: FaultyProxy
 ) -> None:
     records = batch(50)
     second = records[25]["eventID"]
-    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", act, carrying=second)
+    dynamodb_proxy.times(FOR_EVER, "BatchExecuteStatement", THROTTLED, carrying=second)
     invoked = invoke(ChangeLog(log), records, clock=late(), seconds=SECONDS)
     assert invoked == Invoked([sequence_number(records[25])], [])
     assert entries_of(log) == 25
@@ -214,7 +147,7 @@ def test_an_outage_of_the_log_makes_no_dead_letter(
     assert entries_of(log) == 50
 
 
-@pytest.mark.parametrize("act", [*REFUSALS, Cancelled("TransactionConflict")])
+@pytest.mark.parametrize("act", [THROTTLED, Cancelled("TransactionConflict")])
 def test_an_outage_of_the_ledger_makes_no_dead_letter(
     ledger: DynamoDbLedger, dynamodb_proxy: FaultyProxy, act: Callable[[Exchange], None]
 ) -> None:
@@ -226,33 +159,3 @@ def test_an_outage_of_the_ledger_makes_no_dead_letter(
     dynamodb_proxy.heal()
     assert invoke(sink, records, clock=late()) == Invoked([], [])
     assert ledger.total("month#1997-01") == {"revenue": 5 * order()["total"]}
-
-
-def test_a_table_that_is_missing_makes_no_dead_letter(
-    log: DynamoDbLog, dynamodb_local: "DynamoDBClient"
-) -> None:
-    later = replace(log, table=f"later-{uuid4()}")
-    records = batch(3)
-    invoked = invoke(ChangeLog(later), records, clock=late(), seconds=SECONDS)
-    assert invoked == Invoked([sequence_number(records[0])], [])
-    create_table(dynamodb_local, later.table, [("item", "S"), ("version", "S")])
-    assert invoke(ChangeLog(later), records) == Invoked([], [])
-    assert entries_of(later) == 3
-
-
-@pytest.mark.parametrize(
-    ("foreign", "now", "dead_letters"),
-    [(1, NOON + 200.0, 0), (1, HOURS_LATER, 1), (4, HOURS_LATER, 4), (5, HOURS_LATER, 0)],
-    ids=["young", "one", "four", "everywhere"],
-)
-def test_an_unexpected_error_is_retried_for_15_minutes(
-    index: ReadableIndex, foreign: int, now: float, dead_letters: int
-) -> None:
-    """Documents without a version make the script fail."""
-    records = batch(20)
-    for number in range(5, 5 + foreign):
-        item = f"orders/S={number:05}/S={number:05}-1"
-        index.client.index(index=index.alias, id=item, body={"cdc": {}})
-    invoked = invoke(Search(index, document), records, clock=ManualClock(now))
-    reported = [] if dead_letters else [sequence_number(records[4])]
-    assert invoked == Invoked(reported, ["SearchRefused"] * dead_letters)
