@@ -20,7 +20,6 @@ from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
 from dynamodb_streams_cdc.aws.s3_versions import S3ObjectVersions
-from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from lambdas.example_domain.order import INDEX
 from tests.contracts.attempts import AttemptsContract
 from tests.contracts.erasure import (
@@ -32,7 +31,7 @@ from tests.contracts.erasure import (
 )
 from tests.contracts.idempotency_store import IdempotencyStoreContract
 from tests.contracts.index import IndexContract, ReadableIndex, SearchableIndex, upsert, walked
-from tests.contracts.ledger import LedgerContract, adds, check_damaged_rows, row
+from tests.contracts.ledger import LedgerContract
 from tests.contracts.log import LogContract
 from tests.factories import deadline
 from tests.integration import clients
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class TestDynamoDbLedger(LedgerContract):
+class TestDynamoDbLedger(LedgerContract, ErasableLedgerContract):
     @pytest.fixture
     def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
         return DynamoDbLedger(
@@ -51,25 +50,6 @@ class TestDynamoDbLedger(LedgerContract):
             table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
             shards=1,
         )
-
-
-def test_sums_are_spread_over_rows_and_added_up(dynamodb_local: "DynamoDBClient") -> None:
-    aggregates = table(dynamodb_local, ("aggregate", "S"), ("shard", "N"))
-    ledger = DynamoDbLedger(
-        dynamodb_local, table(dynamodb_local, ("id", "S")), aggregates, shards=4
-    )
-    for number in range(40):
-        ledger.commit([RowUpdate(None, row(f"orders/S={number}"))], adds("0.10"))
-    rows = dynamodb_local.scan(TableName=aggregates)["Items"]
-    assert {int(found["shard"]["N"]) for found in rows} == {0, 1, 2, 3}
-    assert sum(int(found["revision"]["N"]) for found in rows) == 40
-    assert ledger.total("month#1997-01") == {"revenue": 4}
-
-
-def test_a_damaged_row_is_read_and_replaced(dynamodb_local: "DynamoDBClient") -> None:
-    rows = table(dynamodb_local, ("id", "S"))
-    sums = table(dynamodb_local, ("aggregate", "S"), ("shard", "N"))
-    check_damaged_rows(dynamodb_local, DynamoDbLedger(dynamodb_local, rows, sums), rows)
 
 
 class TestDynamoDbLog(LogContract):
@@ -88,16 +68,6 @@ class TestDynamoDbAttempts(AttemptsContract):
     @pytest.fixture
     def attempts(self, dynamodb_local: "DynamoDBClient") -> DynamoDbAttempts:
         return DynamoDbAttempts(lambda: dynamodb_local, table(dynamodb_local, ("id", "S")))
-
-
-class TestDynamoDbLedgerErased(ErasableLedgerContract):
-    @pytest.fixture
-    def ledger(self, dynamodb_local: "DynamoDBClient") -> DynamoDbLedger:
-        return DynamoDbLedger(
-            dynamodb_local,
-            table(dynamodb_local, ("id", "S")),
-            table(dynamodb_local, ("aggregate", "S"), ("shard", "N")),
-        )
 
 
 class TestDynamoDbErasableLog(ErasableLogContract):

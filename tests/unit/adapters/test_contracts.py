@@ -57,7 +57,7 @@ def ledger_of(dynamodb: Any, shards: int = 1) -> DynamoDbLedger:
     return DynamoDbLedger(dynamodb, "idempotency", "aggregates", shards)
 
 
-class TestDynamoDbLedger(LedgerContract):
+class TestDynamoDbLedger(LedgerContract, ErasableLedgerContract):
     @pytest.fixture
     def ledger(self, dynamodb: Any) -> DynamoDbLedger:
         return ledger_of(dynamodb)
@@ -215,12 +215,6 @@ def test_repair_reads_what_was_written_last(dynamodb: Any) -> None:
     dynamodb.put_item(TableName="orders", Item=serialize_item(item))
     keys = as_delivered({name: item[name] for name in ("customer_id", "order_id")})
     assert DynamoDbSourceTable(lambda: dynamodb, "orders").read(keys) == item
-
-
-class TestDynamoDbLedgerErased(ErasableLedgerContract):
-    @pytest.fixture
-    def ledger(self, dynamodb: Any) -> DynamoDbLedger:
-        return ledger_of(dynamodb)
 
 
 class TestDynamoDbErasableLog(ErasableLogContract):
