@@ -5,7 +5,7 @@
 
 Each service has a folder of its own, which holds its data, its temporary files and its log. A guard
 (`local.services.process_guard`) ends the process and removes the folder when the starter is gone,
-even after SIGKILL. A port in use, missing jars, a full disk, a process that dies: each raises a
+even after SIGKILL. No free port, missing jars, a full disk, a process that dies: each raises a
 ServiceError with one or two sentences.
 """
 
@@ -72,7 +72,6 @@ class Service(GuardedProcess):
     """
 
     recipe: Recipe
-    wanted_port: int | None = None
     progress: Progress = _silent
     port: int = field(init=False, default=0)
 
@@ -86,7 +85,7 @@ class Service(GuardedProcess):
             try:
                 return super().__enter__()
             except _PortLostError:
-                if self.wanted_port is not None or attempt == _PICKS:
+                if attempt == _PICKS:
                     raise
         raise AssertionError
 
@@ -126,22 +125,14 @@ class Service(GuardedProcess):
 
     def _choose_port(self) -> int:
         name, ports = self.recipe.name, self.recipe.ports
-        if self.wanted_port is None:
-            anywhere = [loopback.free_port() for _ in range(_PICKS)]
-            for port in random.sample(ports, len(ports)) or anywhere:
-                if loopback.is_free(port):
-                    return port
-            message = f"{name} finds no free port."
-            if ports:
-                message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
-            raise ServiceError(message)
-        if ports and self.wanted_port not in ports:
-            message = f"{name} listens on a port from {ports[0]} to {ports[-1]} only."
-            raise ServiceError(message)
-        if not loopback.is_free(self.wanted_port):
-            message = f"Port {self.wanted_port}, asked for {name}, is in use."
-            raise ServiceError(message)
-        return self.wanted_port
+        anywhere = [loopback.free_port() for _ in range(_PICKS)]
+        for port in random.sample(ports, len(ports)) or anywhere:
+            if loopback.is_free(port):
+                return port
+        message = f"{name} finds no free port."
+        if ports:
+            message = f"{name} finds no free port between {ports[0]} and {ports[-1]}."
+        raise ServiceError(message)
 
     def _wait(self) -> None:
         began, told = time.monotonic(), -1
@@ -176,9 +167,7 @@ class Service(GuardedProcess):
         raise _PortLostError(message) if loopback.answers_on(self.port) else ServiceError(message)
 
 
-def opensearch(
-    port: int | None = None, progress: Progress = _silent, *, sustained: bool = False
-) -> Service:
+def opensearch(progress: Progress = _silent, *, sustained: bool = False) -> Service:
     """Return a single OpenSearch node; its data survive `stop` and `start`.
 
     A `sustained` one is for benchmarks: see `_java`.
@@ -203,7 +192,7 @@ def opensearch(
         )
 
     recipe = Recipe("OpenSearch", command, answers, ports=_OPENSEARCH_PORTS)
-    return Service(recipe, port, progress)
+    return Service(recipe, progress)
 
 
 def dynamodb_local(*, sustained: bool = False) -> Service:
@@ -236,7 +225,7 @@ def emulator(progress: Progress = _silent) -> Service:
         patience=60,
         grace=5,
     )
-    return Service(recipe, progress=progress)
+    return Service(recipe, progress)
 
 
 def _configure_opensearch(folder: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -24,7 +23,7 @@ from local.services.service import Recipe, Service, ServiceError
 from tests.integration.processes import alive, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,19 +42,6 @@ def request(method: str, url: str, document: object = None) -> Any:
     asked = urllib.request.Request(url, body, headers, method=method)
     with urllib.request.urlopen(asked, timeout=30) as response:
         return json.load(response)
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.socket() as other:
-        for port in reversed(range(9201, 9300)):
-            try:
-                other.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            break
-        other.listen()
-        yield port
 
 
 def scripted(
@@ -139,17 +125,6 @@ def test_two_of_a_kind_run_at_the_same_time(dynamodb_local_url: str, emulator_ur
         assert alive(another.pid)
     assert not alive(other.pid)
     assert not alive(another.pid)
-
-
-def test_a_port_in_use_is_refused_with_a_sentence(taken_port: int) -> None:
-    sentence = rf"^Port {taken_port}, asked for .*, is in use\.$"
-    with pytest.raises(ServiceError, match=sentence), service.opensearch(port=taken_port):
-        pytest.fail("it started on a port that is in use")
-
-
-def test_a_port_outside_opensearchs_range_is_refused() -> None:
-    with pytest.raises(ServiceError, match="from 9201 to 9299 only"), service.opensearch(port=9400):
-        pytest.fail("it started")
 
 
 def test_a_service_that_ends_early_quotes_its_log() -> None:
