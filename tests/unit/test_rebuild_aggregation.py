@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, Image, Processor, Sink
+from dynamodb_streams_cdc import Aggregation, Processor
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, SumOff
-from dynamodb_streams_cdc.sinks.base import SinkChoice
 from dynamodb_streams_cdc.sinks.contributions import MAX_ADDITIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations, WrongGeneration
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
@@ -22,17 +21,9 @@ from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from dynamodb_streams_cdc.testing.simulation import VirtualClock
 from dynamodb_streams_cdc.testing.simulation.pipeline import contributions
 from tests.factories import deadline
+from tests.unit.damage import ITEMS
 from tests.unit.operated import Operated
-
-ITEMS = 40
-
-
-@pytest.fixture
-def filled() -> Operated:
-    """A table whose copies are all right."""
-    made = Operated(ITEMS)
-    made.backfill().run()
-    return made
+from tests.unit.test_verify_sums import ByNumber
 
 
 def rebuild(o: Operated, functions: Any = None) -> RebuildAggregation:
@@ -103,16 +94,7 @@ def test_sums_of_several_ledgers_are_not_rebuilt(filled: Operated) -> None:
     assert isinstance(processor, Processor)
     both = [Aggregation(each, contributions) for each in (filled.copies.ledger, MemoryLedger())]
 
-    class ByNumber(SinkChoice):
-        sinks: Mapping[str, Sink] = {"even": both[0], "odd": both[1]}
-
-        def entity_of(self, keys: Image) -> str:
-            return ("even", "odd")[int(keys["id"][-1]) % 2]
-
-        def sink_of(self, keys: Image) -> Sink:
-            return self.sinks[self.entity_of(keys)]
-
-    filled.handlers["aggregation"] = replace(processor, sink=ByNumber())
+    filled.handlers["aggregation"] = replace(processor, sink=ByNumber(*both))
     with pytest.raises(OperationError, match="several ledgers"):
         rebuild(filled).run(job)
     assert filled.copies.ledger.live() == live
