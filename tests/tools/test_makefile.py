@@ -284,3 +284,18 @@ def test_misspelt_and_empty_variables_are_refused(made: Made, words: list[str], 
 def test_variables_of_one_goal_are_accepted_with_another(made: Made) -> None:
     assert made.run("demo", "simulate", "LIMIT=3", "N=4").returncode == 0
     assert made.run("clean", "ANYTHING=1").returncode == 0
+
+
+def test_the_app_starts_without_a_venv_of_its_own(tmp_path: Path) -> None:
+    """`pip install -r requirements.txt` and `cdk synth` go with any Python; .venv comes first."""
+    command = json.loads((MAKEFILE.parent / "cdk.json").read_text())["app"]
+    (tmp_path / "src").symlink_to(MAKEFILE.parent / "src")
+    (tmp_path / "app.py").write_text("import sys, dynamodb_streams_cdc; print(sys.prefix)")
+    plain = {"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin"}
+
+    def prefix() -> str:
+        return subprocess.check_output(["sh", "-c", command], cwd=tmp_path, env=plain, text=True)
+
+    assert prefix().strip() == sys.base_prefix
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    assert prefix().strip() in {sys.prefix, str(tmp_path / ".venv")}
