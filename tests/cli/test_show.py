@@ -52,6 +52,17 @@ def test_payload_reason_and_state_of_the_sink(cloud: Cloud, poisoned: str) -> No
     assert cloud.objects() == [poisoned]
 
 
+def test_a_long_value_is_cut_on_the_screen_alone(cloud: Cloud) -> None:
+    long = "x" * 40_000
+    cloud.pipeline.deliver(record(2, None, order(number(1), status=POISON, note=long)))
+    cloud.post()
+    [key] = cloud.objects()
+    text = cloud.run("dead-letters", "show", key).stdout
+    assert "xxx ... 39,0" in text
+    assert len(text) < 5_000
+    assert shown(cloud, key)["records"][0]["dynamodb"]["NewImage"]["note"] == {"S": long}
+
+
 def test_json_has_all_fields(cloud: Cloud, poisoned: str) -> None:
     document = shown(cloud, poisoned)
     assert document["key"] == poisoned

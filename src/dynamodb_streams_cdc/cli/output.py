@@ -19,6 +19,9 @@ from dynamodb_streams_cdc.operations.report import Report
 
 _UNLIMITED = 10_000
 
+MOST_CHARACTERS = 1_000
+"""Most characters of a line of an item; `--json` has the rest."""
+
 MOST_LINES = 100
 """Most lines of a summary about single records, items or dead letters; `--json` has the rest."""
 
@@ -151,5 +154,10 @@ def print_rest(console: Console, causes: Mapping[str, int], noun: str) -> None:
 
 
 def pretty(document: Mapping[str, Any] | None) -> Text:
-    """Return JSON over several lines, indented."""
-    return Text("\n".join(f"    {line}" for line in json_of(document).split("\n")))
+    """Return JSON over several lines, indented, with long values cut."""
+    return Text("\n".join(f"    {_cut(line)}" for line in json_of(document).split("\n")))
+
+
+def _cut(line: str) -> str:
+    rest = len(line) - MOST_CHARACTERS
+    return line if rest <= 0 else f"{line[:MOST_CHARACTERS]} ... {rest:,} more: see --json"
