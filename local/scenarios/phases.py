@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import threading
@@ -35,6 +36,8 @@ UNCHANGED_FOR = 5.0  # seconds that a difference must stay the same
 _LAG_SAMPLES = 200
 UNITS = {AGGREGATION: "items", SEARCH: "documents", AUDIT: "changes"}
 """Units of the sinks' counts."""
+NO_REASON = re.compile(r'\{"_aws": |[-0-9]+ [:0-9]+ INFO ')
+"""Lines of the emulator's log that give no reason: metrics of functions, and what went well."""
 _LAST_BYTES = 10_000_000  # of disk; with less, the services refuse to write
 
 
@@ -168,8 +171,8 @@ class Traffic:
         )
         if not arrived:
             refuse_full_disk()
-            self._console.line(f"No progress for {PATIENCE:.0f} s. The emulator's log ends:")
-            self._console.line(self._pipeline.aws.tail(), style="dim")
+            self._console.line(f"No progress for {PATIENCE:.0f} s. What the functions said last:")
+            self._console.line(self._pipeline.aws.tail(without=NO_REASON), style="dim")
             self._console.line("The poller's log ends:")
             self._console.line(self._pipeline.poller.tail(), style="dim")
         return arrived

@@ -1,5 +1,6 @@
 """A process with a folder and a log of its own, which ends when its starter does."""
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,8 @@ class GuardedProcess:
     def running(self) -> bool:
         return self._guard is not None and self._guard.status() is None
 
-    def tail(self, lines: int = _TAIL_LINES) -> str:
+    def tail(self, lines: int = _TAIL_LINES, *, without: re.Pattern[str] | None = None) -> str:
+        """Return the last lines of the log, leaving out those that begin with a pattern."""
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        kept = [line for line in text.splitlines() if not (without and without.match(line))]
+        return "\n".join(kept[-lines:])

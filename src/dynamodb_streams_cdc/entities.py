@@ -180,12 +180,38 @@ def _problems_of_fields(properties: Mapping[str, Any], parent: str = "") -> Iter
         for fields in (inner, known.get("fields")):
             if isinstance(fields, Mapping):
                 yield from _problems_of_fields(fields, f"{path}.")
-        if not (_is_text(kind) or isinstance(inner, Mapping) or [*known] == ["enabled"]):
+        if not _is_text(name):
+            yield f"the name of a field must be a text that is not empty; got {path!r}"
+        elif not (_is_text(kind) or isinstance(inner, Mapping) or [*known] == ["enabled"]):
             form = "a mapping with a type, such as {'type': 'keyword'}, or with properties"
             yield f"field {path!r} must be {form}; got {mapping!r}"
+        elif near := _near(kind):
+            yield f"field {path!r} has the type {kind!r}, and OpenSearch has {near!r}"
         elif kind == "scaled_float" and not _is_factor(known.get("scaling_factor")):
             form = "a scaling_factor greater than 0, such as 100"
             yield f"field {path!r} is a scaled_float, which needs {form}; got {mapping!r}"
+
+
+_TYPES = (
+    *("alias", "binary", "boolean", "byte", "completion", "constant_keyword", "date"),
+    *("date_nanos", "date_range", "double", "double_range", "flat_object", "float"),
+    *("float_range", "geo_point", "geo_shape", "half_float", "integer", "integer_range", "ip"),
+    *("ip_range", "join", "keyword", "knn_vector", "long", "long_range", "match_only_text"),
+    *("nested", "object", "percolator", "rank_feature", "rank_features", "scaled_float"),
+    *("search_as_you_type", "semantic", "short", "sparse_vector", "text", "token_count"),
+    *("unsigned_long", "wildcard", "xy_point", "xy_shape"),
+)
+"""Types of fields (https://docs.opensearch.org/latest/mappings/supported-field-types/index/);
+plugins have more."""
+
+
+def _near(kind: object) -> str | None:
+    """Return the type that is meant, if one is misspelt."""
+    if not isinstance(kind, str) or kind in _TYPES:
+        return None
+    from difflib import get_close_matches  # for a mistake alone: functions import this module
+
+    return next(iter(get_close_matches(kind, _TYPES, 1, 0.8)), None)
 
 
 def _is_factor(value: object) -> bool:

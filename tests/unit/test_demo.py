@@ -24,9 +24,10 @@ from local import demo, report
 from local.console import DemoConsole
 from local.items import NO_ENTITY
 from local.scenarios.lag import Lag, LagSampler
-from local.scenarios.phases import refuse_full_disk
+from local.scenarios.phases import NO_REASON, refuse_full_disk
 from local.scenarios.poison_latency import PoisonLatency, SinkLatency
 from local.services.errors import ServiceError
+from local.services.guarded import GuardedProcess
 from local.verify import Comparison, Difference, ReadError, SinkComparison
 from local.workload.stories import Survey
 from local.workload.traffic import Finished, Written
@@ -489,3 +490,15 @@ def test_the_error_of_a_probe_is_raised_again() -> None:
 
     with pytest.raises(ReadError, match="gone"):
         sampler.lags()
+
+
+def test_the_reason_for_no_progress_is_not_lost_among_metrics(tmp_path: Path) -> None:
+    process = GuardedProcess()
+    process.folder = tmp_path
+    reason = "13 of 18 records are not done: No handler for type [keywrod]"
+    noise = [
+        "2026-11-30 12:39:12 INFO [lambda] Lambda cdc-local-Audit output:",
+        '{"_aws": {"Timestamp": 1796042352898, "CloudWatchMetrics": []}}',
+    ]
+    process.log.write_text("\n".join([reason, *noise * 20]))
+    assert process.tail(without=NO_REASON) == reason

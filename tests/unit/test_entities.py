@@ -142,6 +142,14 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
         (lambda: fields(at={"typ": "date"}), "index 'things': field 'at' must be a mapping with"),
         (lambda: fields(at="date"), "field 'at' must be a mapping with a type"),
         (
+            lambda: fields(at={"type": "dat"}),
+            "field 'at' has the type 'dat', and OpenSearch has 'date'",
+        ),
+        (
+            lambda: Index(name="things", properties={"": {"type": "date"}}),
+            "a text that is not empty",
+        ),
+        (
             lambda: fields(lines={"properties": {"price": {"type": 7}}}),
             "field 'lines.price' must be a mapping with a type",
         ),
