@@ -8,7 +8,8 @@
     ├── PermanentError       the change can never succeed                                permanent
     ├── RetryableError       the sink refuses everything for now                            outage
     │   ├── ConflictError    the sink refuses this write: another one is under way          outage
-    │   └── AccessDeniedError  the function lacks a permission                              denied
+    │   └── MisconfiguredError  a person has to act                                wrong setup
+    │       └── AccessDeniedError  the function lacks a permission                 wrong setup
     ├── DeadlineExceeded     the invocation ended before the change's turn                 no time
     └── BlockedByEarlierFailure  an earlier change of the same item failed                  outage
 
@@ -88,11 +89,17 @@ class ConflictError(RetryableError):
     """The sink refused this write because another one was under way; smaller packs help."""
 
 
-class AccessDeniedError(RetryableError):
+class MisconfiguredError(RetryableError):
+    """The sink takes nothing until a person acts, such as an index with a mapping that is refused.
+
+    Waiting does not help, and no record is at fault: the processor reports the batch at once.
+    """
+
+
+class AccessDeniedError(MisconfiguredError):
     """The sink, or the store of dead letters, knows who asks and does not permit it.
 
-    Waiting does not help, and no record is at fault: the processor reports the batch at once and
-    counts `access_denied`, until a person gives the permission. The message says who lacks what.
+    The processor counts `access_denied`. The message says who lacks what.
     """
 
 

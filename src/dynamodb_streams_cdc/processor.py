@@ -7,7 +7,7 @@ The action on a failed change depends on the failure, never on the change's plac
     too many     most recent items fail for one reason: the code is at fault, not the records. They
                  are reported and none becomes a dead letter (see `breaker`)
     outage       the sink takes nothing for now: retried while the invocation lasts, then reported
-    denied       the function lacks a permission: reported at once, counted and logged as an error
+    wrong setup  a person has to act, such as for a permission: reported at once
     unexpected   narrowed down to the record by halving the batch; reported while the record is
                  young, a dead letter once it is older than 15 minutes
     everywhere   five distinct items fail with one type of unexpected error: the sink or the code is
@@ -46,6 +46,7 @@ from dynamodb_streams_cdc.errors import (
     BlockedByEarlierFailure,
     DeadlineExceeded,
     MalformedRecord,
+    MisconfiguredError,
     MissingImage,
     PermanentError,
     RetryableError,
@@ -238,10 +239,10 @@ class _Batch:
             outcome = self._apply(pending)
             retry = self._settle(outcome.failures)
             errors = outcome.failures.values()
-            denied = any(isinstance(error, AccessDeniedError) for error in errors)
-            waiting = not denied and any(isinstance(error, RetryableError) for error in errors)
+            hopeless = any(isinstance(error, MisconfiguredError) for error in errors)
+            waiting = not hopeless and any(isinstance(error, RetryableError) for error in errors)
             stuck = len(retry) == len(pending) and not waiting
-            if stuck or denied or not retry or (waiting and not self.deadline.pause(attempt)):
+            if stuck or hopeless or not retry or (waiting and not self.deadline.pause(attempt)):
                 self.failed |= {self.position[c]: outcome.failures[c] for c in retry}
                 break
             attempt += waiting

@@ -18,7 +18,7 @@ from dynamodb_streams_cdc import Deadline, PermanentError, RetryableError
 from dynamodb_streams_cdc.aws import opensearch_documents as index_module
 from dynamodb_streams_cdc.aws.opensearch_documents import SCRIPT
 from dynamodb_streams_cdc.aws.opensearch_errors import SearchRefused
-from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError
+from dynamodb_streams_cdc.errors import AccessDeniedError, ConflictError, MisconfiguredError
 from dynamodb_streams_cdc.sinks.documents import Stale, Upsert
 from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
@@ -239,7 +239,7 @@ def test_an_index_that_cannot_be_made_blames_no_document(
     """OpenSearch has one error for a wrong mapping and for a document that the mapping refuses."""
     index.client.indices.delete(index=f"{index.name}-v1")
     [refused] = wrong(index).upsert([upsert()], Deadline())
-    assert type(refused) is RetryableError
+    assert type(refused) is MisconfiguredError
     assert "cannot be created" in str(refused)
 
 

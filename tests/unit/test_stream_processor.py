@@ -23,6 +23,7 @@ from dynamodb_streams_cdc.errors import (
     AccessDeniedError,
     BlockedByEarlierFailure,
     DeadlineExceeded,
+    MisconfiguredError,
 )
 from dynamodb_streams_cdc.guards.breaker import Breaker
 from dynamodb_streams_cdc.metrics import Counts
@@ -104,6 +105,16 @@ def test_a_refusal_without_a_text_is_reported() -> None:
     bench = Bench(Picky(raising(Refused(7), 2)))
     assert bench.run(*map(insert, range(1, 4))) == [sequence(1)]
     assert bench.counts[0].access_denied == 1
+
+
+def test_a_wrong_setup_is_reported_at_once() -> None:
+    """Its log line says what a person has to do; repeats would hold it back until the deadline."""
+    refused = MisconfiguredError("the index cannot be created: no handler for type [keywrod]")
+    bench = Bench(Picky(raising(refused, 2)))
+    assert bench.run(*map(insert, range(1, 4))) == [sequence(1)]
+    assert bench.clock.slept == []
+    assert bench.counts[0].access_denied == 0
+    assert bench.dead == []
 
 
 def test_error_types_of_a_validator_can_be_permanent() -> None:

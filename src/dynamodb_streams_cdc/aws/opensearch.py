@@ -36,7 +36,7 @@ from dynamodb_streams_cdc.aws.opensearch_errors import (
     types_of,
 )
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.errors import AccessDeniedError, RetryableError
+from dynamodb_streams_cdc.errors import AccessDeniedError, MisconfiguredError, RetryableError
 from dynamodb_streams_cdc.sinks.documents import CDC, IndexStatus, Pair, SearchIndex
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ class OpenSearchIndex(Documents):
             found = meaning(error)
             denied = isinstance(found, AccessDeniedError)
             told = error if isinstance(error, TransportError) and not denied else found
+            kind = type(found) if isinstance(found, RetryableError) else MisconfiguredError
             message = f"the index {self._of(1)} cannot be created: {told}"
-            raise (AccessDeniedError if denied else RetryableError)(message) from error
+            raise kind(message) from error
 
     def pair(self, deadline: Deadline) -> Pair | None:
         """Return the live index and the second one; `None` if there is no second one."""
