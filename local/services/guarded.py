@@ -95,7 +95,12 @@ class GuardedProcess:
         return self._guard is not None and self._guard.status() is None
 
     def tail(self, lines: int = _TAIL_LINES, *, without: re.Pattern[str] | None = None) -> str:
-        """Return the last lines of the log, leaving out those that begin with a pattern."""
+        """Return the last lines of the log.
+
+        With a pattern, those that do not begin with it, the same ones once.
+        """
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
-        kept = [line for line in text.splitlines() if not (without and without.match(line))]
+        kept = text.splitlines()
+        if without:
+            kept = list(dict.fromkeys(line for line in kept if not without.match(line)))
         return "\n".join(kept[-lines:])

@@ -500,5 +500,5 @@ def test_the_reason_for_no_progress_is_not_lost_among_metrics(tmp_path: Path) ->
         "2026-11-30 12:39:12 INFO [lambda] Lambda cdc-local-Audit output:",
         '{"_aws": {"Timestamp": 1796042352898, "CloudWatchMetrics": []}}',
     ]
-    process.log.write_text("\n".join([reason, *noise * 20]))
+    process.log.write_text("\n".join([reason, *noise, reason, *noise * 20]))
     assert process.tail(without=NO_REASON) == reason
