@@ -22,7 +22,7 @@ from typing import Literal
 from stacks.errors import SynthError
 
 PYTHON = "3.13"
-"""Python version of the functions in AWS: see RUNTIME in stacks/constructs/stream_processor.py."""
+"""Python version of the functions in AWS: see RUNTIME in stacks/constructs/function.py."""
 
 IDENTITY = f"byte code of {PYTHON}, unchecked"
 

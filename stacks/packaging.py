@@ -27,7 +27,7 @@ from stacks.errors import SynthError
 
 Platform = Literal["aws", "host"]
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
-# The functions' runtime and architecture are set in stacks/constructs/stream_processor.py.
+# The functions' runtime and architecture are set in stacks/constructs/function.py.
 # It runs on Amazon Linux 2023, whose C library is glibc 2.34: wheels for 2.28 run there as well.
 # https://docs.aws.amazon.com/linux/al2023/ug/core-glibc.html
 AWS_TARGET = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", PYTHON)
@@ -45,7 +45,7 @@ STORIES = tuple(
 """Sample stories of the domains, which the demo and the rehearsals play."""
 
 KEPT: Mapping[str, frozenset[str]] = {
-    # botocore describes more than 400 services in 25 MB. The functions have clients of four; the
+    # botocore describes more than 400 services in 27 MB. The functions have clients of four; the
     # other files say, for any client, where endpoints are and what is retried. Credentials come
     # from the environment: no client of STS or SSO is made for them.
     "botocore/data": frozenset(
