@@ -150,6 +150,11 @@ def _listed_names() -> set[str]:
     }
 
 
+@pytest.mark.parametrize("folder", ["tutorial", "how-to", "explanation"])
+def test_the_front_page_has_every_page_of_a_folder(folder: str) -> None:
+    assert {*(docs.DOCS / folder).glob("*.md")} - _linked(docs.DOCS / "index.md") == set()
+
+
 @pytest.mark.parametrize("name", ["settings.md", "alarms.md", "limits.md", "functions.md"])
 def test_a_reference_page_is_two_clicks_away(name: str) -> None:
     first = docs.DOCS / "index.md"
