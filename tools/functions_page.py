@@ -14,10 +14,11 @@ HEAD = """\
 
 # Functions and event source mappings
 
-The values of the deployed stacks. [Settings](settings.md) in `cdk.json` change memory, batches and
-lanes of the processors; `stacks/constructs/stream_processor.py` sets the rest,
-`stacks/constructs/watcher.py` and `stacks/constructs/erasure.py` those of theirs, and
-`stacks/maintenance.py` those of the maintenance. [Lambda's
+The values of the deployed stacks. [Settings](settings.md) in `cdk.json` change memory, batches,
+lanes and age limit of the processors; `stacks/constructs/stream_processor.py` sets the rest of the
+mappings, and `src/dynamodb_streams_cdc/names.py` the time-outs. The watcher, the erasure and the
+maintenance have their memory in `stacks/constructs/watcher.py`, `stacks/constructs/erasure.py` and
+`stacks/maintenance.py`. [Lambda's
 limits](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) and [the
 parameters of a mapping](https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html) are
 AWS's.
