@@ -55,7 +55,7 @@ into `cdk.json` under `environments.ENVIRONMENT`. Synth stops at an unknown name
 `production` and `local` are the defaults of each profile.
 
 An environment of a name of your own, such as `staging` or `dev-anna`, is an entry in `cdk.json`
-with a profile: `"environments": {"staging": {"profile": "production"}}`.
+with a profile: `"environments": {"dev-anna": {"profile": "sandbox"}}`.
 """
 PROCESSORS = """\
 Any of these may be given for one processor: `-c batch_size.audit=500`, or `"batch_size.audit": 500`

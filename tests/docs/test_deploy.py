@@ -1,6 +1,10 @@
-"""docs/how-to/deploy.md quotes the messages of known failures as they are."""
+"""docs/how-to/deploy.md quotes known failures as they are; settings on pages can be deployed."""
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +48,23 @@ def test_the_app_prints_the_quoted_message() -> None:
     quoted = "No environment is chosen: pass -c environment=NAME, where NAME is one of "
     assert str(raised.value).startswith(quoted)
     assert quoted in PAGE
+
+
+def _shown_environments() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the page, the name and the settings of each environment that a page shows."""
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        text = page.read_text("utf-8")
+        for found in re.finditer(r'"environments": (?=\{)', text):
+            shown, _ = json.JSONDecoder().raw_decode(text, found.end())
+            yield from ((page.name, name, settings) for name, settings in shown.items())
+
+
+@pytest.mark.parametrize(("page", "name", "settings"), [*_shown_environments()])
+def test_each_environment_on_a_page_can_be_loaded(
+    page: str, name: str, settings: dict[str, Any]
+) -> None:
+    if name == "local":  # the demo adds it
+        settings = {"search_url": "http://127.0.0.1:9250", **settings}
+    if name == "production" and not any(each.startswith("alarm") for each in settings):
+        settings = {"alarms": "none", **settings}
+    load({"environment": name, "environments": {name: settings}}, {})
