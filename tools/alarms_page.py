@@ -30,6 +30,8 @@ KINDS = {
     "": "Alarms of the watcher and of the maintenance",
     "Domain": "Alarms of the OpenSearch domain",
 }
+WITH_A_KEY = "with `kms_key_arn`"
+"""The one setting that adds alarms."""
 COMPARISONS = {
     "GreaterThanOrEqualToThreshold": "≥",
     "LessThanOrEqualToThreshold": "≤",
@@ -50,16 +52,17 @@ class Alarm:
     section: str
 
 
-def page(templates: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page, for the template of each environment's pipeline."""
+def page(templates: Mapping[str, Mapping[str, Any]], everything: Mapping[str, Any]) -> str:
+    """Return the page, for the template of each environment's pipeline.
+
+    `everything` is the one of production with every setting.
+    """
     parts = [HEAD, table(["urgency", "reason"], REASONS.items()) + "\n"]
+    every = [alarm for name, template in templates.items() for alarm in alarms(name, template)]
+    always = {alarm.name for alarm in every}
+    every += [each for each in alarms(WITH_A_KEY, everything) if each.name not in always]
     for kind, title in KINDS.items():
-        found = [
-            alarm
-            for environment, template in templates.items()
-            for alarm in alarms(environment, template)
-            if alarm.kind == kind
-        ]
+        found = [alarm for alarm in every if alarm.kind == kind]
         found.sort(key=lambda alarm: alarm.name)
         rows = [_row(list(alike), set(templates)) for _, alike in groupby(found, lambda a: a.name)]
         head = ["alarm", "condition", "meaning", "urgency", "what to do"]

@@ -46,8 +46,8 @@ def main() -> int:
         everything = synthesised("production", Path(folder), **settings)
     permissions.PAGE.write_text(permissions.page(found["production"], everything))
     pipelines = {name: templates["pipeline"] for name, templates in found.items()}
-    for each in (alarms_page, functions_page):
-        each.PAGE.write_text(each.page(pipelines))
+    alarms_page.PAGE.write_text(alarms_page.page(pipelines, everything["pipeline"]))
+    functions_page.PAGE.write_text(functions_page.page(pipelines))
     costs.QUANTITIES.write_text(json.dumps(costs.count(pipelines), indent=2) + "\n")
     return 0
 

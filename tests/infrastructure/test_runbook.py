@@ -73,15 +73,18 @@ def test_the_role_on_call_may_do_what_the_sections_of_alarms_do() -> None:
     assert {f"`{action}`" for action in done} <= set(re.findall(r"`[a-z]+:\w+`", preface))
 
 
-def test_the_reference_shows_alarms_and_mappings(sandbox: Assembly, production: Assembly) -> None:
+def test_the_reference_shows_alarms_and_mappings(
+    sandbox: Assembly, production: Assembly, everything: Assembly
+) -> None:
     pipelines = {"sandbox": sandbox.pipeline, "production": production.pipeline}
-    for page in (functions_page, alarms_page):
-        shown = page.page(pipelines)
-        assert shown == page.PAGE.read_text(), "run `python -m tools.template_pages`"
+    functions = functions_page.page(pipelines)
+    assert functions == functions_page.PAGE.read_text(), "run `python -m tools.template_pages`"
+    shown = alarms_page.page(pipelines, everything.pipeline)
+    assert shown == alarms_page.PAGE.read_text(), "run `python -m tools.template_pages`"
     counted = json.loads(costs.QUANTITIES.read_text())
     assert costs.count(pipelines) == counted, "run `python -m tools.template_pages`"
     listed = re.findall(r"^\| `(\w+)` \|", shown, re.MULTILINE)
-    for logical_id, _ in _alarms(production):
+    for logical_id, _ in _alarms(everything):
         assert any(name in logical_id for name in listed), logical_id
 
 
