@@ -107,6 +107,7 @@ FILTERS = [
     (["--item", "orders/S=00001"], ["00001-0001", "PROFILE"]),
     (["-i", "orders/S=00001/S=PROFILE", "-i", "orders/S=00002"], ["PROFILE", "00002-0001"]),
     (["-i", "orders/S=0000"], []),
+    (["-i", "orders/", "-i", "#0d4a"], ["00001-0001", "PROFILE", "00002-0001"]),
     (["--entity", "customer"], ["PROFILE"]),
     (["--entity", "customer", "--entity", "order", "--kind", "insert"], ["PROFILE"]),
     (["--kind", "MODIFY", "--kind", "remove"], ["00001-0001", "00002-0001"]),
@@ -195,6 +196,22 @@ def test_an_entry_that_cannot_be_read_is_named(log: Cloud, steps: list[Step]) ->
         (
             ["--entity", "cat"],
             "--entity: cdc-sandbox-pipeline has customer, order, and no entity 'cat'.",
+        ),
+        (
+            ["--item", "order/S=00001"],
+            "--item: cdc-sandbox-pipeline has items of orders, and none of 'order'.",
+        ),
+        (
+            ["--item", "orders/S=00001", "--item", "orders/00001"],
+            "--item: expected orders/S=.../S=... or its beginning, got 'orders/00001'.",
+        ),
+        (
+            ["--item", "orders/S=00001/N=1"],
+            "--item: expected orders/S=.../S=... or its beginning, got 'orders/S=00001/N=1'.",
+        ),
+        (
+            ["--item", "orders/S=1/S=2/S=3"],
+            "--item: expected orders/S=.../S=... or its beginning, got 'orders/S=1/S=2/S=3'.",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def tail(
     """
     start, kinds = _start(from_), _kinds(kind or ())
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
-    followed = Followed(item or (), _entities(deployment, entity or ()), kinds)
+    followed = Followed(_items(deployment, item or ()), _entities(deployment, entity or ()), kinds)
     _check_readers(deployment, yes=yes)
     follower = LogFollower.of(deployment, start, _say)
     _say(f"Following the change log of {deployment.stack} from {start} on; Ctrl-C ends.")
@@ -92,6 +92,25 @@ def tail(
             follower.clock.sleep(follower.seconds)
     except KeyboardInterrupt:
         return
+
+
+def _items(deployment: Deployment, identities: Sequence[str]) -> Sequence[str]:
+    """Refuse what no item's identity begins with: it would be waited for in vain."""
+    tables = {table.name: table for table in deployment.manifest.source_tables}
+    for identity in identities:
+        name, *components = identity.rstrip("/").split("/")
+        if name.startswith("#"):  # the digest of a long key
+            continue
+        if name not in tables:
+            has = ", ".join(tables)
+            message = f"--item: {deployment.stack} has items of {has}, and none of {name!r}."
+            raise UsageError(message)
+        forms = [f"{kind}=..." for _, kind in sorted(tables[name].keys.items())]
+        if [f"{each.partition('=')[0]}=..." for each in components] != forms[: len(components)]:
+            form = "/".join([name, *forms])
+            message = f"--item: expected {form} or its beginning, got {identity!r}."
+            raise UsageError(message)
+    return identities
 
 
 def _entities(deployment: Deployment, names: Sequence[str]) -> Sequence[str]:
