@@ -203,12 +203,23 @@ _TYPES = (
 )
 """Types of fields (https://docs.opensearch.org/latest/mappings/supported-field-types/index/);
 plugins have more."""
+_OF_OTHERS: Mapping[str, str] = {
+    "bool": "boolean",
+    "datetime": "date",
+    "int": "integer",
+    "number": "double",
+    "str": "keyword",
+    "string": "keyword",
+}
+"""Types of other systems, and older ones, which look like none of these, and what is meant."""
 
 
 def _near(kind: object) -> str | None:
-    """Return the type that is meant, if one is misspelt."""
+    """Return the type that is meant, if one is misspelt, or another system's."""
     if not isinstance(kind, str) or kind in _TYPES:
         return None
+    if kind in _OF_OTHERS:
+        return _OF_OTHERS[kind]
     from difflib import get_close_matches  # for a mistake alone: functions import this module
 
     return next(iter(get_close_matches(kind, _TYPES, 1, 0.8)), None)

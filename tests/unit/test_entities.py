@@ -154,6 +154,10 @@ def test_an_item_is_of_the_entity_that_its_keys_fit() -> None:
             "field 'lines.price' must be a mapping with a type",
         ),
         (
+            lambda: fields(lines={"properties": {"title": {"type": "string"}}}),
+            "field 'lines.title' has the type 'string', and OpenSearch has 'keyword'",
+        ),
+        (
             lambda: fields(price={"type": "scaled_float"}),
             "field 'price' is a scaled_float, which needs a scaling_factor greater than 0",
         ),
