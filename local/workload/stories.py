@@ -200,6 +200,12 @@ def _check(story: ItemStory) -> None:
             raise StoriesError(message)
     if story.poison is None:
         return
+    if story.entity is None:
+        message = (
+            f"The story of {story.item} has poison and is of no entity, so no sink gets it: give "
+            f"the item the keys of an entity, in {WHERE}."
+        )
+        raise StoriesError(message)
     if not story.poison.refused_by:
         message = (
             f"Every sink applies the poison of {story.item}: give it a state for which "

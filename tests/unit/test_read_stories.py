@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from local.workload.stories import Survey
 
 ROOM = {"hotel": "H", "number": 7, "beds": 2}
+STRANGER = {"hotel": "?", "number": 1}
 
 
 def beds(image: Any) -> Any:
@@ -63,9 +64,7 @@ def surveyed(*stories: Story, table: Table = TABLE, limit: int | None = None) ->
 
 
 def test_stories_are_counted_by_entity() -> None:
-    stranger = {"hotel": "?", "number": 1}
-
-    found = surveyed(Story([ROOM]), Story([stranger]))
+    found = surveyed(Story([ROOM]), Story([STRANGER]))
 
     assert found.stories == 2
     assert found.entities == {("rooms", "room"): 1, ("rooms", "no entity"): 1}
@@ -113,6 +112,10 @@ def test_poison_names_the_sinks_that_refuse_it() -> None:
         ([Story([{**ROOM, "beds": "two"}])], "has a state that aggregation cannot apply"),
         ([Story([{"hotel": "H", "number": 1}])], "KeyError"),
         ([Story([ROOM], Poison("no defect", ROOM, ROOM))], "Every sink applies the poison of"),
+        (
+            [Story([STRANGER], Poison("text", {**STRANGER, "beds": "x"}, STRANGER))],
+            "The story of rooms/S=?/N=1 has poison and is of no entity",
+        ),
         (
             [Story([ROOM], Poison("text", {**ROOM, "beds": "x"}, {**ROOM, "beds": "y"}))],
             "The correction of rooms/S=H/N=7 cannot be applied by aggregation",
