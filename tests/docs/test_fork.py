@@ -49,6 +49,20 @@ def test_nothing_outside_relies_on_more_than_the_declaration() -> None:
     assert all((ROOT / folder).is_dir() for folder in left_out)
 
 
+def test_what_a_fork_copies_from_the_page_passes_lint(tmp_path: Path) -> None:
+    found = dict(
+        re.findall(r"<!-- code: \S+/(\w+\.py) [^\n]*\n```python\n(.*?)```", PAGE.read_text(), re.S)
+    )
+    assert set(found) == {"__init__.py", "station.py", "stories.py"}
+    for name, text in found.items():
+        (tmp_path / name).write_text(text)
+    config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, *config, str(tmp_path)]
+        linted = subprocess.run(ruff, capture_output=True, text=True, check=False)
+        assert linted.returncode == 0, linted.stdout
+
+
 def test_a_fork_of_a_fork_keeps_no_settings() -> None:
     flags = {"cli-telemetry": False, "@aws-cdk/core:checkSecretUsage": True}
     own = {"alarm_email": "a@example.com", "prefix": "team", "environments": {"sandbox": {}}}
