@@ -148,6 +148,11 @@ def test_filters(filled: Cloud, arguments: list[str], count: int) -> None:
     assert len(listed(filled, *arguments)) == count
 
 
+def test_no_match_is_not_no_dead_letters(filled: Cloud) -> None:
+    result = filled.run("dead-letters", "list", "--item", "orders/00001")
+    assert (result.exit_code, result.stdout) == (0, "No dead letters that match the options.\n")
+
+
 def test_the_oldest_come_first(filled: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     later = time.time() + 7200
     key = filled.objects()[0]

@@ -73,7 +73,8 @@ def list_(
         return
     console = terminal()
     if not found:
-        console.print("No dead letters.")
+        filtered = processor or reason or item or older_than
+        console.print(f"No dead letters{' that match the options' if filtered else ''}.")
         return
     print_list(console, found, keys=keys or not console.is_terminal)
     console.print()
