@@ -108,6 +108,14 @@ def test_an_item_that_dynamodb_refuses_is_not_a_sample() -> None:
         sample_event({"id": ""})
 
 
+def test_keys_of_other_names_are_asked_for() -> None:
+    item = {"customer_id": "7", "order_id": "1"}
+    with pytest.raises(WriteRefused, match="the table's key is id: give `keys` if it is another"):
+        sample_event(item)
+    [record] = sample_event(item, keys=("customer_id", "order_id"))["Records"]
+    assert record["dynamodb"]["Keys"] == {"customer_id": {"S": "7"}, "order_id": {"S": "1"}}
+
+
 def without_time(arn: str) -> dict[str, Any]:
     return {**PUBLISHED, "eventSourceARN": arn}
 

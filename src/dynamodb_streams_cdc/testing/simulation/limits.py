@@ -84,7 +84,8 @@ def check_keys(
         if name not in attributes:
             message = (
                 f"{_INVALID}Missing the key {name} in the item (the table's key is "
-                f"{', '.join(keys)}; the item has {', '.join(attributes) or 'no attributes'})"
+                f"{', '.join(keys)}: give `keys` if it is another; "
+                f"the item has {', '.join(attributes) or 'no attributes'})"
             )
             raise WriteRefused(message)
         ((kind, content),) = attributes[name].items()
