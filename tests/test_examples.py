@@ -262,3 +262,21 @@ def test_the_story_is_told_within_seconds_by_python_alone(number: int) -> None:
     assert told.stdout.startswith(f"Example {number}: ")
     assert max(map(len, told.stdout.splitlines())) <= 120
     assert not re.search(r"\w-\n", told.stdout), "a name is broken at a hyphen"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_reader_may_end_early(number: int) -> None:
+    """As `less` does, after q."""
+    module = f"dynamodb_streams_cdc.examples.example_{number}"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", module],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as told:
+        assert told.stdout is not None
+        assert told.stderr is not None
+        told.stdout.readline()
+        told.stdout.close()
+        assert (told.wait(timeout=10), told.stderr.read()) == (0, "")

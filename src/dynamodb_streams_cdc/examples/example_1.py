@@ -250,4 +250,4 @@ def _tell_order() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -321,4 +321,4 @@ def _measures(measures: Mapping[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -387,4 +387,4 @@ def _orders(lab: Lab, lane: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    story.tell(main)

@@ -3,12 +3,24 @@
 import inspect
 import json
 import logging
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 WIDTH = 96
 MARGIN = "    "
+
+
+def tell(main: Callable[[], None]) -> None:
+    """Print an example, as far as it is read: `less` and `head` end before it does."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def begin(text: str) -> None:
