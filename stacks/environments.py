@@ -330,7 +330,7 @@ def _read(context: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, An
 def _chosen(context: Mapping[str, Any], environments: Mapping[str, Any]) -> str:
     name = context.get("environment")
     choices = ", ".join(dict.fromkeys([*PROFILES, *environments]))
-    if name is None:
+    if name in {None, ""}:
         message = (
             f"No environment is chosen: pass -c environment=NAME, where NAME is one of {choices}."
         )
@@ -382,12 +382,12 @@ def _refuse_unknown_context(context: Mapping[str, Any]) -> None:
     for key in context:
         # The CDK's own keys (feature flags, cached look-ups) carry a namespace.
         if not key.startswith("@") and ":" not in key and key not in OTHER_CONTEXT:
-            _refuse_unknown_setting(key, "the context (-c)")
+            _refuse_unknown_setting(key, "the context (-c)", ("environment",))
 
 
-def _refuse_unknown_setting(key: str, place: str) -> None:
+def _refuse_unknown_setting(key: str, place: str, others: tuple[str, ...] = ()) -> None:
     setting, dot, processor = key.partition(".")
-    _refuse_unknown(setting, SETTINGS, "setting", place)
+    _refuse_unknown(setting, (*SETTINGS, *others), "setting", place)
     if dot and not (processor and setting in PER_PROCESSOR):
         message = (
             f"Setting {key!r} in {place} is none of a processor: SETTING.PROCESSOR takes "

@@ -246,6 +246,11 @@ class TestSettings:
         ("context", "sentence"),
         [
             ({}, "No environment is chosen: pass -c environment=NAME"),
+            ({"environment": ""}, "No environment is chosen: pass -c environment=NAME"),
+            (
+                {"enviroment": "sandbox"},
+                "Unknown setting 'enviroment' in the context (-c): did you mean 'environment'?",
+            ),
             ({"environment": "prod"}, "Unknown environment 'prod': pass -c environment="),
             (
                 {"environment": "sandbox", "serach_url": "http://127.0.0.1"},
