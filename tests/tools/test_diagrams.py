@@ -110,9 +110,9 @@ def test_text_of_an_unknown_language_is_refused() -> None:
 
 
 def test_a_block_is_filled_in_and_the_rest_left_as_it_is() -> None:
-    page = "# A\n\n<!-- code: tools/docs.py SITE -->\n```python\nold\n```\n\nB ```python\n"
+    page = "# A\n\n<!-- code: tools/site.py SITE -->\n```python\nold\n```\n\nB ```python\n"
     filled = docs.fill(page)
     assert 'SITE = ROOT / "build" / "site"' in filled
-    assert filled.startswith("# A\n\n<!-- code: tools/docs.py SITE -->\n```python\n")
+    assert filled.startswith("# A\n\n<!-- code: tools/site.py SITE -->\n```python\n")
     assert filled.endswith("```\n\nB ```python\n")
     assert docs.fill(filled) == filled
