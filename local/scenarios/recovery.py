@@ -293,10 +293,15 @@ def missing(poison: Poison) -> str:
     sinks = poison.compared
     if not sinks:
         return "Nothing differs: no sink that is compared refuses the poison."
-    count = len(set[str]().union(*map(poison.refused_by, sinks)))
+    refused = {sink: poison.refused_by(sink) for sink in sinks}
+    count = len(set[str]().union(*refused.values()))
+    what = f"exactly the {count:,} poison items"
+    if any(len(items) < count for items in refused.values()):
+        parts = ", ".join(f"{len(items):,} in {sink}" for sink, items in refused.items())
+        what = f"exactly the poison items that each refuses, {parts}"
     return (
-        f"Missing in {' and '.join(sinks)}: exactly the {count:,} poison items; counts of documents"
-        " are as much lower. Nothing else differs."
+        f"Missing in {' and '.join(sinks)}: {what}; counts of documents are as much lower. Nothing"
+        " else differs."
     )
 
 

@@ -72,6 +72,12 @@ def test_what_is_missing_is_said_of_compared_sinks_alone() -> None:
     assert recovery.missing(made).startswith(
         "Missing in aggregation and search: exactly the 2 poison items;"
     )
+    counted = replace(further, refused_by=frozenset({"aggregation"}))
+    made.items["orders/S=4/S=4"] = replace(story, item="orders/S=4/S=4", poison=counted)
+    assert recovery.missing(made).startswith(
+        "Missing in aggregation and search: exactly the poison items that each refuses, 3 in "
+        "aggregation, 2 in search;"
+    )
     made.items = {"orders/S=3/S=3": made.items["orders/S=3/S=3"]}
     assert recovery.missing(made).startswith("Nothing differs:")
 
