@@ -1,24 +1,117 @@
 """Every order in which a few actors can take their steps, each step a call of a port.
 
-The actors are the real code, each in a greenlet of its own that waits before each call. A state is
-what the ports hold and what each actor has seen so far; one that was met before is not gone through
+The actors are the real code. What one does next depends on the answers that it got, and on nothing
+else: so it is run from its beginning with these answers, as far as the first call without one. A
+state is what the ports hold and where each actor is; one that was met before is not gone through
 again. One actor may be killed once, before any of its calls, and then begins again.
+
+All worlds share calls and answers: neither actors nor ports may change what they are given.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
-
-from dynamodb_streams_cdc.testing.simulation.process import ProcessKilled
-
-Choice = tuple[str, int]
-"""`step` or `crash`, and the number of an actor."""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 
-def always() -> bool:
+class World(Protocol):
+    """What the actors share: its attributes are their ports."""
+
+    def state(self) -> str:
+        """Return all that the ports hold."""
+
+    def check(self) -> None:
+        """Check what holds at any moment."""
+
+    def check_end(self, results: Sequence[Any]) -> None:
+        """Check what holds in the end, when the works of the actors have returned these."""
+
+
+def always(world: Any) -> bool:
     return True
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a port, which can be made in a world that is `ready`."""
+
+    port: str
+    method: str
+    arguments: Sequence[Any]
+    options: Mapping[str, Any]
+    ready: Callable[[Any], bool]
+
+    def make(self, world: World) -> "Answer":
+        method = getattr(getattr(world, self.port), self.method)
+        try:
+            return Answer(method(*self.arguments, **self.options))
+        except Exception as error:
+            return Answer(error=error)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call returned or raised."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class Unanswered(BaseException):
+    """Ends an actor's code at a call that has no answer yet."""
+
+
+class Gate:
+    """Gives an actor the answers to its calls.
+
+    Attributes:
+        call: the first one that has no answer.
+    """
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._answers = iter(answers)
+        self.call: Call | None = None
+
+    def ask(
+        self,
+        port: str,
+        method: str,
+        *arguments: Any,
+        ready: Callable[[Any], bool] = always,
+        **options: Any,
+    ) -> Any:
+        """Call a port, once the world is ready."""
+        answer = next(self._answers, None)
+        if answer is None:
+            self.call = self.call or Call(port, method, arguments, options, ready)
+            raise Unanswered
+        if answer.error is not None:
+            raise answer.error.with_traceback(None)
+        return answer.value
+
+    def port(self, name: str, of: type) -> Any:
+        """Return a port, each call of whose methods is a step."""
+        methods = [each for each in dir(of) if not each.startswith("_")]
+        return SimpleNamespace(**{each: partial(self.ask, name, each) for each in methods})
+
+
+@dataclass(eq=False)
+class Moment:
+    """Where an actor is.
+
+    Attributes:
+        answers: that it got so far.
+        call: its next; None if its work is done.
+        result: what its work returned.
+        following: the moments after each answer to the call.
+    """
+
+    answers: Sequence[Answer]
+    call: Call | None
+    result: Any
+    following: dict[str, "Moment"] = field(default_factory=dict)
 
 
 @dataclass
@@ -32,187 +125,116 @@ class Actor:
     """
 
     name: str
-    work: Callable[["Gate"], None]
+    work: Callable[[Gate], Any]
     may_crash: bool = False
 
+    def moment(self, answers: Sequence[Answer] = ()) -> Moment:
+        gate, result = Gate(answers), None
+        with suppress(Unanswered):
+            result = self.work(gate)
+        return Moment(answers, gate.call, result)
 
-class Gate:
-    """Stops an actor before each of its calls, until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.ready: Callable[[], bool] = always
-        self.done = False
-        self.error: BaseException | None = None
-        self._killed = False
-
-    def pass_(self, ready: Callable[[], bool] = always) -> None:
-        """Wait for the next turn, which comes once `ready`."""
-        self.ready = ready
-        explorer = getcurrent().parent
-        assert explorer is not None
-        explorer.switch()
-        if self._killed:
-            message = "killed"
-            raise ProcessKilled(message)
-        self.seen.append("went on")
-
-    def port(self, port: Any) -> Any:
-        """Return a port whose every call is a step."""
-        return _Port(self, port)
-
-    def begin(self, work: Callable[["Gate"], None]) -> None:
-        """Run an actor up to its first call."""
-
-        def run() -> None:
-            try:
-                work(self)
-            except ProcessKilled:
-                pass
-            except BaseException as error:
-                self.error = error
-            finally:
-                self.done = True
-
-        self._actor = greenlet(run)
-        self._switch()
-
-    def go_on(self, *, kill: bool = False) -> None:
-        """Let the actor take a step, or kill it instead."""
-        self._killed = kill
-        self._switch()
-
-    def _switch(self) -> None:
-        self._actor.switch()
-        if self.error is not None:
-            raise self.error
-
-    def end(self) -> None:
-        """Kill the actor, which would wait for ever."""
-        while not self.done:
-            self.go_on(kill=True)
+    def after(self, moment: Moment, answer: Answer) -> Moment:
+        text = repr(answer)
+        if text not in moment.following:
+            moment.following[text] = self.moment((*moment.answers, answer))
+        return moment.following[text]
 
 
-class _Port:
-    def __init__(self, gate: Gate, port: Any) -> None:
-        self._gate, self._port = gate, port
+@dataclass(frozen=True)
+class Place:
+    """Where all actors are, and how they came there.
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._port, name)
+    Attributes:
+        calls: made so far.
+        steps: taken so far, in words.
+    """
 
-        def call(*arguments: Any, **options: Any) -> Any:
-            self._gate.pass_()
-            try:
-                result = method(*arguments, **options)
-            except Exception as error:
-                self._gate.seen.append(f"{name} raised {error!r}")
-                raise
-            self._gate.seen.append(f"{name}: {result!r}")
-            return result
+    moments: tuple[Moment, ...]
+    crashes_left: int = 1
+    calls: tuple[Call, ...] = ()
+    steps: tuple[str, ...] = ()
 
-        return call
+    def moved(self, number: int, moment: Moment, step: str) -> "Place":
+        moments = (*self.moments[:number], moment, *self.moments[number + 1 :])
+        return replace(self, moments=moments, steps=(*self.steps, step))
+
+
+Choice = tuple[str, int]
+"""`step` or `crash`, and the number of an actor."""
 
 
 @dataclass
-class World:
-    """What the actors share.
+class Exploration:
+    """All states of some actors.
 
     Attributes:
-        actors: those that act.
-        state: returns all that the ports hold, as text.
-        problems: returns what is wrong in the end.
+        make: returns the world in which they begin.
+        states: number of distinct states.
+        ends: how many of them are the end of every actor's work.
     """
 
     actors: Sequence[Actor]
-    state: Callable[[], str]
-    problems: Callable[[], Sequence[str]]
-
-
-@dataclass
-class Run:
-    """A world in which some choices were made."""
-
-    world: World
-    crashes_left: int = 1
-    gates: list[Gate] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for actor in self.world.actors:
-            self.gates.append(self._begun(actor))
-
-    def _begun(self, actor: Actor) -> Gate:
-        gate = Gate()
-        gate.begin(actor.work)
-        return gate
-
-    def make(self, choice: Choice) -> None:
-        what, number = choice
-        gate = self.gates[number]
-        gate.go_on(kill=what == "crash")
-        if what == "crash":
-            self.crashes_left -= 1
-            self.gates[number] = self._begun(self.world.actors[number])
-
-    def choices(self) -> Iterator[Choice]:
-        for number, (actor, gate) in enumerate(zip(self.world.actors, self.gates, strict=True)):
-            if not gate.done and gate.ready():
-                yield "step", number
-                if actor.may_crash and self.crashes_left:
-                    yield "crash", number
-
-    def key(self) -> str:
-        seen = "|".join("\n".join([*gate.seen, str(gate.done)]) for gate in self.gates)
-        return f"{self.crashes_left}\n{self.world.state()}\n{seen}"
-
-    def end(self) -> None:
-        for gate in self.gates:
-            gate.end()
-
-
-@dataclass
-class Explored:
-    """What an exploration met.
-
-    Attributes:
-        states: number of distinct states.
-        ends: how many of them are the end of every actor's work.
-        wrong: the choices that lead to the first end that is wrong, in words, and its problems.
-    """
-
+    make: Callable[[], World]
     states: int = 0
     ends: int = 0
-    wrong: str = ""
+    _met: set[object] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._beginnings = tuple(actor.moment() for actor in self.actors)
 
-def explore(make: Callable[[], World]) -> Explored:
-    """Go through every state, until an end is wrong."""
-    found = Explored()
-    met: set[str] = set()
-    left: list[tuple[Choice, ...]] = [()]
-    while left:
-        choices = left.pop()
-        run = Run(make())
-        try:
-            for choice in choices:
-                run.make(choice)
-            while (key := run.key()) not in met:
-                met.add(key)
-                found.states += 1
-                if further := list(run.choices()):
-                    # This run goes on with the last; the others begin again later.
-                    left += [(*choices, each) for each in further[:-1]]
-                    choices = (*choices, further[-1])
-                    run.make(further[-1])
-                    continue
-                assert all(gate.done for gate in run.gates), "an actor waits for ever"
-                found.ends += 1
-                if problems := run.world.problems():
-                    names = [actor.name for actor in run.world.actors]
-                    steps = ", ".join(
-                        f"{names[n]}{' crashes' if what == 'crash' else ''}" for what, n in choices
-                    )
-                    found.wrong = f"{steps}: {'; '.join(problems)}"
-                    return found
-        finally:
-            run.end()
-    return found
+    def run(self) -> "Exploration":
+        """Go through every state.
+
+        Raises:
+            AssertionError: one is wrong; a note says which steps lead to it.
+        """
+        left: list[tuple[Place, Choice | None]] = [(Place(self._beginnings), None)]
+        while left:
+            place, choice = left.pop()
+            world = self.make()
+            for call in place.calls:
+                call.make(world)
+            try:
+                if choice:
+                    place = self._after(place, choice, world)
+                # This world goes on with the last choice; the others begin again later.
+                while choices := self._choices(place, world):
+                    left += [(place, each) for each in choices[:-1]]
+                    place = self._after(place, choices[-1], world)
+            except Exception as error:
+                error.add_note(f"after the steps: {', '.join(place.steps)}")
+                raise
+        return self
+
+    def _choices(self, place: Place, world: World) -> list[Choice]:
+        """Check a state; return how it can go on; nowhere if it was met before."""
+        state = (place.moments, place.crashes_left, world.state())
+        if state in self._met:
+            return []
+        self._met.add(state)
+        self.states += 1
+        world.check()
+        choices = list(self._able(place, world))
+        if not choices:
+            assert all(moment.call is None for moment in place.moments), "an actor waits for ever"
+            self.ends += 1
+            world.check_end([moment.result for moment in place.moments])
+        return choices
+
+    def _able(self, place: Place, world: World) -> Iterator[Choice]:
+        for number, (actor, moment) in enumerate(zip(self.actors, place.moments, strict=True)):
+            if moment.call and moment.call.ready(world):
+                yield "step", number
+                if actor.may_crash and place.crashes_left:
+                    yield "crash", number
+
+    def _after(self, place: Place, choice: Choice, world: World) -> Place:
+        what, number = choice
+        actor, moment = self.actors[number], place.moments[number]
+        if what == "crash":
+            crashed = place.moved(number, self._beginnings[number], f"{actor.name} crashes")
+            return replace(crashed, crashes_left=place.crashes_left - 1)
+        assert moment.call is not None
+        moved = place.moved(number, actor.after(moment, moment.call.make(world)), actor.name)
+        return replace(moved, calls=(*place.calls, moment.call))
