@@ -92,4 +92,4 @@ def test_a_tombstone_that_goes_although_it_moved_is_wrong(
 
     monkeypatch.setattr(MemoryIndex, "remove", remove)
     monkeypatch.setattr(MemoryLedger, "forget", forget)
-    assert failing(320) is not None
+    assert failing(520) is not None
