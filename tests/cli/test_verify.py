@@ -78,6 +78,15 @@ def test_workers_have_a_segment_each(cloud: Cloud) -> None:
         }
 
 
+def test_items_that_fail_are_corrected_and_not_repaired(cloud: Cloud) -> None:
+    cloud.json("backfill", "--yes")
+    cloud.pipeline.write(3, "poison")
+    said = cloud.run("verify", "--processor", "search", "--settle", "0").stdout
+    assert "1 refused" in said
+    assert "To repair: correct the item in the table" in said
+    assert "cdc repair" not in said
+
+
 def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:
     cloud.pipeline.table.items.clear()
     assert cloud.json("backfill", "--yes")["problems"] == []

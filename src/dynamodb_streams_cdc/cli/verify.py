@@ -53,8 +53,10 @@ from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
 from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
+from dynamodb_streams_cdc.operations.repair_differences import CORRECT
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.verify import NOT_COMPARABLE, SETTLE_SECONDS, Verify
+from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 DAY = 24 * 3600.0
 """Age of an interrupted verification at which it begins again: what it read is too old."""
@@ -277,7 +279,10 @@ def _print(work: Verify, chosen: str) -> None:
         )
     for problem in report.problems:
         console.print(*cells(problem))
-    if report.count and report.ended:
+    all_kinds = set[str]().union(*report.differences.values())
+    if report.ended and all_kinds == {DifferenceKind.REFUSED.value}:
+        console.print(*cells(f"To repair: {CORRECT}."), soft_wrap=True)
+    elif report.count and report.ended:
         console.print(
             *cells(
                 f"To repair: cdc verify {chosen} --json > differences.json, then "

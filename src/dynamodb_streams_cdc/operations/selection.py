@@ -166,7 +166,10 @@ def find_key(name: str, keys: Iterable[str]) -> str:
             "or the key."
         )
         raise OperationError(message)
-    message = f"There is no dead letter {name}: `cdc dead-letters list` lists them."
+    message = (
+        f"There is no dead letter {name}: give four digits of its ID or more, or its key, as "
+        "`cdc dead-letters list` shows them."
+    )
     raise OperationError(message)
 
 
