@@ -97,10 +97,11 @@ class GuardedProcess:
     def tail(self, lines: int = _TAIL_LINES, *, without: re.Pattern[str] | None = None) -> str:
         """Return the last lines of the log.
 
-        With a pattern, those that do not begin with it, the same ones once.
+        With a pattern, those that do not begin with it, the same ones once, where they came last.
         """
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         kept = text.splitlines()
         if without:
-            kept = list(dict.fromkeys(line for line in kept if not without.match(line)))
+            others = [line for line in reversed(kept) if not without.match(line)]
+            kept = [*dict.fromkeys(others)][::-1]
         return "\n".join(kept[-lines:])

@@ -502,3 +502,12 @@ def test_the_reason_for_no_progress_is_not_lost_among_metrics(tmp_path: Path) ->
     ]
     process.log.write_text("\n".join([reason, *noise, reason, *noise * 20]))
     assert process.tail(without=NO_REASON) == reason
+
+
+def test_the_reason_of_now_stays_if_it_was_the_first_one_too(tmp_path: Path) -> None:
+    process = GuardedProcess()
+    process.folder = tmp_path
+    lines = ["Traceback (most recent call last):", "RetryableError: the sink is gone"]
+    others = [f"Delivery {n} is slow" for n in range(100)]
+    process.log.write_text("\n".join([*lines, *others, *lines]))
+    assert process.tail(without=NO_REASON).splitlines()[-2:] == lines
