@@ -330,7 +330,7 @@ def _read(context: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, An
 def _chosen(context: Mapping[str, Any], environments: Mapping[str, Any]) -> str:
     name = context.get("environment")
     choices = ", ".join(dict.fromkeys([*PROFILES, *environments]))
-    if name in {None, ""}:
+    if name is None or name == "":
         message = (
             f"No environment is chosen: pass -c environment=NAME, where NAME is one of {choices}."
         )

@@ -252,6 +252,7 @@ class TestSettings:
                 "Unknown setting 'enviroment' in the context (-c): did you mean 'environment'?",
             ),
             ({"environment": "prod"}, "Unknown environment 'prod': pass -c environment="),
+            ({"environment": {"staging": {}}}, "Unknown environment {'staging': {}}: pass -c"),
             (
                 {"environment": "sandbox", "serach_url": "http://127.0.0.1"},
                 "Unknown setting 'serach_url' in the context (-c): did you mean 'search_url'?",
