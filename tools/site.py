@@ -80,15 +80,17 @@ def main(arguments: list[str]) -> int:
         print(f"The port is {port!r}: give a number from 1 to 65535.")
         return 2
     try:
-        with server(int(port)) as served:
+        served = server(int(port))
+    except OSError as error:
+        print(f"Port {port} cannot be used ({error.strerror}): choose another, as in PORT=8200.")
+        return 1
+    try:
+        with served:
             if not build():
                 return 1
             address = f"http://127.0.0.1:{served.server_port}/"
             print(f"{address} (Ctrl-C ends it)", flush=True)
             served.serve_forever()
-    except OSError as error:
-        print(f"Port {port} cannot be used ({error.strerror}): choose another, as in PORT=8200.")
-        return 1
     except KeyboardInterrupt:
         print()
     return 0

@@ -1,7 +1,14 @@
 """The pages link to examples of the playground that exist, and each mistake to its two."""
 
+import errno
+import os
 import re
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from playground.lab.presets import LABELS, listed
 from tools import docs, playground, site
@@ -45,6 +52,24 @@ def test_a_link_that_leads_nowhere_on_the_site_is_named(tmp_path: Path) -> None:
         page.parent.mkdir(parents=True)
         page.write_text(f'<a href="{link}">')
     assert list(site.lost_links(tmp_path)) == ["tutorial/wrong/index.html: ../../../playground/"]
+
+
+def test_a_build_without_room_is_not_blamed_on_the_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(code: int) -> Callable[..., NoReturn]:
+        def fail(*_: object) -> NoReturn:
+            raise OSError(code, os.strerror(code))
+
+        return fail
+
+    monkeypatch.setattr(site, "server", failing(errno.EADDRINUSE))
+    assert site.main(["8137"]) == 1
+    assert capsys.readouterr().out.startswith("Port 8137 cannot be used (Address already in use)")
+    monkeypatch.setattr(site, "server", lambda _: nullcontext())
+    monkeypatch.setattr(site, "build", failing(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        site.main(["8137"])
 
 
 def test_each_mistake_links_to_its_two_examples() -> None:
