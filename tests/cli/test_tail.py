@@ -210,6 +210,10 @@ def test_an_entry_that_cannot_be_read_is_named(log: Cloud, steps: list[Step]) ->
             "--item: expected orders/S=.../S=... or its beginning, got 'orders/S=00001/N=1'.",
         ),
         (
+            ["--item", "orders/S"],
+            "--item: expected orders/S=.../S=... or its beginning, got 'orders/S'.",
+        ),
+        (
             ["--item", "orders/S=1/S=2/S=3"],
             "--item: expected orders/S=.../S=... or its beginning, got 'orders/S=1/S=2/S=3'.",
         ),

@@ -105,9 +105,9 @@ def _items(deployment: Deployment, identities: Sequence[str]) -> Sequence[str]:
             has = ", ".join(tables)
             message = f"--item: {deployment.stack} has items of {has}, and none of {name!r}."
             raise UsageError(message)
-        forms = [f"{kind}=..." for _, kind in sorted(tables[name].keys.items())]
-        if [f"{each.partition('=')[0]}=..." for each in components] != forms[: len(components)]:
-            form = "/".join([name, *forms])
+        tags = [f"{kind}=" for _, kind in sorted(tables[name].keys.items())]
+        if ["".join(each.partition("=")[:2]) for each in components] != tags[: len(components)]:
+            form = "/".join([name, *(f"{tag}..." for tag in tags)])
             message = f"--item: expected {form} or its beginning, got {identity!r}."
             raise UsageError(message)
     return identities
