@@ -190,7 +190,10 @@ class _Server(BaseHTTPRequestHandler):
         body = json.dumps(answer).encode()
         if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
             status = "403 Forbidden"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        head = (
+            f"HTTP/1.1 {status}\r\nx-amzn-RequestId: 1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}"
+        )
         self.wfile.write(f"{head}\r\n\r\n".encode() + body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
