@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.aws.dynamodb.attempts import DynamoDbAttempts
 from dynamodb_streams_cdc.aws.dynamodb.encoding import encode_once
 from dynamodb_streams_cdc.aws.dynamodb.notes import DynamoDbNotes
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
-from dynamodb_streams_cdc.aws.errors import refuse_page
+from dynamodb_streams_cdc.aws.errors import require_request_id
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters, S3ImageStore
 from dynamodb_streams_cdc.entities import Table
 from dynamodb_streams_cdc.guards.breaker import Breaker
@@ -52,11 +52,11 @@ def session() -> Session:
     """Return the function's session: of botocore, as boto3 would be imported for nothing else.
 
     The package has botocore and its description of the services in `KEPT` of stacks/packaging.py: a
-    client of another one takes its name there. To each client a page in place of an answer is an
+    client of another one takes its name there. To each client an answer that is not of AWS is an
     outage.
     """
     made = get_session()
-    made.get_component("event_emitter").register("before-parse", refuse_page)
+    made.get_component("event_emitter").register("before-parse", require_request_id)
     return made
 
 

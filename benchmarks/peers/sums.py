@@ -95,6 +95,7 @@ def powertools(client: Any, tables: Tables, contributions: Contributions) -> Fun
     config = IdempotencyConfig(event_key_jmespath="eventID")
     count = _counter(client, tables, contributions)
 
+    # Powertools does not type this decorator.
     @idempotent_function(data_keyword_argument="record", config=config, persistence_store=layer)  # type: ignore[untyped-decorator]
     def record_handler(record: DynamoDBRecord) -> None:
         body = record.dynamodb

@@ -320,18 +320,28 @@ def test_a_state_that_is_a_change_is_told_so() -> None:
     assert "The history returned a Change, which is not an order" in said
 
 
-class StatusAlone(solved_3.History):
-    """Returns the status of an order, without the rest."""
+class Altering(solved_3.History):
+    """Alters what it answers to a question, if it is an order."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, alter: Callable[[Any], Any]) -> None:
         super().__init__()
         asked = getattr(self, question)
 
-        def status(*arguments: Any) -> Any:
+        def altered(*arguments: Any) -> Any:
             state = asked(*arguments)
-            return state and {"status": state["status"]}
+            return state and alter(state)
 
-        setattr(self, question, status)
+        setattr(self, question, altered)
+
+
+def status_alone(state: Any) -> Any:
+    return {"status": state["status"]}
+
+
+def spoilt(state: Any) -> Any:
+    """Return the image of the change itself, without an attribute."""
+    state.pop("total", None)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -344,32 +354,16 @@ class StatusAlone(solved_3.History):
 def test_a_state_without_the_rest_of_the_order_is_told_so(
     question: str, step: str, sentence: str
 ) -> None:
-    failed_at, said = verdict(THREE, lambda: StatusAlone(question))
+    failed_at, said = verdict(THREE, lambda: Altering(question, status_alone))
     assert failed_at == step
     assert sentence in said
     assert "the history says {... no 'order_id' ...}" in said
 
 
-class Spoiling(solved_3.History):
-    """Returns the image of a change itself, and takes an attribute from it."""
-
-    def __init__(self, question: str) -> None:
-        super().__init__()
-        asked = getattr(self, question)
-
-        def spoilt(*arguments: Any) -> Any:
-            state = asked(*arguments)
-            if state is not None:
-                state.pop("total", None)
-            return state
-
-        setattr(self, question, spoilt)
-
-
 @pytest.mark.parametrize("question", ["state", "state_at"])
 def test_an_order_that_is_spoilt_is_told_so(question: str) -> None:
     """The change that the check made has lost the attribute as well."""
-    _, said = verdict(THREE, lambda: Spoiling(question))
+    _, said = verdict(THREE, lambda: Altering(question, spoilt))
     assert "the history says {... no 'total' ...}" in said
 
 

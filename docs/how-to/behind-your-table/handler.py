@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from dynamodb_streams_cdc import Change, Deadline, Image, Outcome, Processor, Source
 from dynamodb_streams_cdc.aws.dynamodb.source_table import DynamoDbSourceTable
-from dynamodb_streams_cdc.aws.errors import refuse_page, translated
+from dynamodb_streams_cdc.aws.errors import require_request_id, translated
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.dead_letters import json_ready
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, ReadItem, evaluated
@@ -119,9 +119,9 @@ def s3() -> Any:
 
 @cache
 def session() -> boto3.Session:
-    """Return a session to whose clients a page of a proxy in place of an answer is an outage."""
+    """Return a session to whose clients an answer that is not of AWS is an outage."""
     made = boto3.Session()
-    made.events.register("before-parse", refuse_page)
+    made.events.register("before-parse", require_request_id)
     return made
 
 

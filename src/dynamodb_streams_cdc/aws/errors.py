@@ -191,14 +191,14 @@ REQUEST_IDS = frozenset({"x-amz-request-id", "x-amzn-requestid"})
 (https://docs.aws.amazon.com/AmazonS3/latest/API/get-request-ids.html)."""
 
 
-def refuse_page(response_dict: Mapping[str, Any], **_: object) -> None:
-    """Refuse a page in place of an answer, of a proxy or of another program, before it is parsed.
+def require_request_id(response_dict: Mapping[str, Any], **_: object) -> None:
+    """Refuse an answer of a proxy or of another program, such as a page, before it is parsed.
 
     botocore takes it for an empty answer, so for a write that was done, or for a refusal by AWS.
     It repeats a request after a server error itself, and one that is too large is sent in halves.
 
     Raises:
-        ResponseParserError: it is one.
+        ResponseParserError: the answer has no request id of AWS.
     """
     status, headers = response_dict["status_code"], response_dict["headers"]
     if status < 500 and status != 413 and not any(name in headers for name in REQUEST_IDS):

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from dynamodb_streams_cdc.aws.errors import refuse_page
+from dynamodb_streams_cdc.aws.errors import require_request_id
 from dynamodb_streams_cdc.names import ERASURE, MANIFEST
 from dynamodb_streams_cdc.operations.aws.access import AccessDenied, code_of, permitted
 from dynamodb_streams_cdc.operations.aws.dead_letter_store import S3DeadLetterStore
@@ -232,7 +232,7 @@ def _client(session: boto3.Session, service: str, config: Config, endpoint_url: 
     except ValueError as error:
         message = f"{error}: see --endpoint-url and AWS_ENDPOINT_URL."
         raise OperationError(message) from error
-    client.meta.events.register("before-parse", refuse_page)
+    client.meta.events.register("before-parse", require_request_id)
     return client
 
 
