@@ -79,11 +79,11 @@ class Comparison:
 
     @property
     def empty(self) -> tuple[str, ...]:
-        """Sinks that have nothing to compare, each with its table."""
+        """Sinks that neither have an item nor should have one, each with its table."""
         compared: dict[str, int] = {}
         for each in self.sinks:
             name = f"{each.sink} of {each.table}" if each.table else each.sink
-            compared[name] = compared.get(name, 0) + each.compared
+            compared[name] = compared.get(name, 0) + each.compared + len(each.differences)
         return tuple(name for name, count in compared.items() if not count)
 
     @property

@@ -296,6 +296,16 @@ def test_a_difference_in_any_sink_prevents_the_verdict(
     assert report.VERDICT not in printed(console)
 
 
+def test_a_copy_that_was_never_made_is_not_without_stories(console: DemoConsole) -> None:
+    missing = Difference("search", "missing", "00004", "", {"total": 1}, None)
+    found = Comparison(1, (SinkComparison("search", 0, "0 fields", (missing,)),))
+
+    assert not report.verdict(console, found)
+    said = printed(console)
+    assert "00004 is missing; should be" in said
+    assert "nothing to compare" not in said
+
+
 def latency(ratio: float) -> PoisonLatency:
     alone, together = Lag(100, 1.0, 2.0), Lag(90, 1.0, 2.0 * ratio)
     unknown = SinkLatency("search", alone, None)
