@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from lambdas.example_domain import TABLES
 from stacks.environments import load
 from tests.lambdas.conftest import with_notifications
 from tests.tools.fake_aws import ACCOUNT, KINDS, REGION, FakeAws, Stack, s3
+from tools.account.cdk import ROOT
+from tools.account.key import PAGE
 from tools.account.preflight import preflight, wanted_of
 
 if TYPE_CHECKING:
@@ -310,6 +313,24 @@ class TestKey:
         assert finding.level == "blocking"
         assert f"does not let {service} do kms:" in finding.sentence
         assert "docs/how-to/use-a-key-of-your-own.md" in finding.sentence
+
+    @pytest.mark.parametrize("asked", ["aws:SourceAccount", "aws:SourceArn", "AWS:SourceOrgID"])
+    def test_eventbridge_meets_no_condition_on_the_source(
+        self, key: FakeAws, account: Account, asked: str
+    ) -> None:
+        """https://github.com/awslabs/landing-zone-accelerator-on-aws/issues/407"""
+        asking = {**POLICY[1], "Condition": {"StringEquals": {asked: ACCOUNT}}}
+        key.keys[KEY]["Policy"]["Statement"] = [POLICY[0], asking, POLICY[2]]
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "blocking"
+        assert "does not let events.amazonaws.com do kms:Decrypt" in finding.sentence
+
+    def test_the_policy_on_the_page_suffices(self, key: FakeAws, account: Account) -> None:
+        shown = (ROOT / PAGE).read_text("utf-8").split("```json\n")[1].partition("```")[0]
+        policy = json.loads(shown.replace("ACCOUNT", ACCOUNT).replace("REGION", REGION))
+        key.keys[KEY]["Policy"] = policy
+        [finding] = found(account, "key", kms_key_arn=KEY)
+        assert finding.level == "ok"
 
     def test_half_of_the_actions_do_not_suffice(self, key: FakeAws, account: Account) -> None:
         half = statement("events.amazonaws.com", "kms:Decrypt")

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 CHECK = "key"
 FORMER = "former keys"
 PAGE = "docs/how-to/use-a-key-of-your-own.md"
+EVENTS = "events.amazonaws.com"
 SERVICES = {
     "logs.{region}.amazonaws.com": ("log groups", ("kms:Encrypt", "kms:GenerateDataKey")),
-    "events.amazonaws.com": ("queues", ("kms:Decrypt", "kms:GenerateDataKey")),
+    EVENTS: ("queues", ("kms:Decrypt", "kms:GenerateDataKey")),
     "cloudwatch.amazonaws.com": ("alarms' topic", ("kms:Decrypt", "kms:GenerateDataKey")),
 }
 """Services that use the key for themselves, by their principal; the page has the sources."""
@@ -55,7 +56,11 @@ def state(metadata: Mapping[str, Any] | None, wanted: Wanted) -> list[Finding]:
 
 
 def policy(document: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
-    """`document` is the key's policy; conditions in it are not evaluated."""
+    """`document` is the key's policy.
+
+    Conditions in it are not evaluated. EventBridge counts as refused by one on the source, for the
+    reasons on the page.
+    """
     findings = []
     for form, (resources, actions) in SERVICES.items():
         service = form.format(region=wanted.region)
@@ -65,7 +70,7 @@ def policy(document: Mapping[str, Any], wanted: Wanted) -> list[Finding]:
             sentence = (
                 f"The policy of the key {wanted.key} does not let {service} do "
                 f"{' and '.join(missing)}, which the encrypted {resources} need: add the statement "
-                f"that {PAGE} shows."
+                f"that {PAGE} shows, with no further condition."
             )
             findings.append(Finding(CHECK, "blocking", sentence))
     ok = Finding(CHECK, "ok", f"The key {wanted.key} can be used by the services and the roles.")
@@ -107,6 +112,7 @@ def _id(key: str) -> str:
 def _allows(document: Mapping[str, Any], service: str, action: str) -> bool:
     return any(
         statement["Effect"] == "Allow"
+        and not (service == EVENTS and "aws:source" in str(statement.get("Condition")).lower())
         and any(name in (service, "*") for name in _services(statement.get("Principal", {})))
         and any(
             fnmatchcase(action.lower(), pattern.lower())
