@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"
+"""Of a standard topic: a FIFO topic takes no message without a group, and an alarm names none
+(https://docs.aws.amazon.com/sns/latest/api/API_Publish.html)."""
 
 
 class AlarmSettings(BaseModel):
@@ -13,7 +15,7 @@ class AlarmSettings(BaseModel):
     Attributes:
         alarm_email: Address that receives the alarms; AWS asks it for a confirmation.
             Example: `on-call@example.com`.
-        alarm_topic_arn: SNS topic in the same Region that receives the alarms.
+        alarm_topic_arn: Standard SNS topic in the same Region that receives the alarms.
             Example: `arn:aws:sns:eu-west-1:123456789012:on-call`.
         alarms: `none` deploys production without a receiver of alarms. Production needs one of the
             three. Example: `none`.

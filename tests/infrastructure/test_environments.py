@@ -29,6 +29,7 @@ ARN = "arn:aws:es:eu-west-1:123456789012:domain/my-domain"
 URL = "https://search-orders-abc.eu-west-1.es.amazonaws.com"
 DUAL_STACK = "https://orders-abc.aos.eu-west-1.on.aws"
 ORDERS = "arn:aws:es:eu-west-1:123456789012:domain/orders"
+FIFO = "arn:aws:sns:eu-west-1:123456789012:on-call.fifo"
 HOLDS_DATA = (
     "AWS::DynamoDB::GlobalTable",
     "AWS::S3::Bucket",
@@ -369,6 +370,10 @@ class TestSettings:
             (
                 {"environment": "production", "alarm_topic_arn": "on-call"},
                 "Setting 'alarm_topic_arn' is 'on-call' in -c alarm_topic_arn=: ",
+            ),
+            (  # SNS: "The MessageGroupId parameter is required for FIFO topics"
+                {"environment": "production", "alarm_topic_arn": FIFO},
+                f"Setting 'alarm_topic_arn' is '{FIFO}' in -c alarm_topic_arn=: ",
             ),
             (
                 {"environment": "sandbox", "source_tables": '{"orders": {"arn": "Shop"}}'},
