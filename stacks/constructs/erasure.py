@@ -100,7 +100,10 @@ class Erasure(Construct):
         self, idempotency: ChangeTable, aggregates: ChangeTable | None, *, has_markers: bool
     ) -> None:
         """Let it delete rows, markers and records by their prefix, and nothing else."""
-        deleted = [f"{FORGETTING}*", *([f"{LEDGER}*"] if aggregates else [])]
+        # One transaction replaces a record by its receipt. AWS does not say whether the keys of a
+        # condition are those of an action or of all actions of a transaction: allow both.
+        completed = [f"{FORGETTING}*", f"{ERASED}*", *([f"{LEDGER}*"] if aggregates else [])]
+        deleted = [*completed]
         read = ["dynamodb:BatchGetItem"]
         if has_markers:
             deleted.append(f"{ONCE}*")
@@ -108,9 +111,7 @@ class Erasure(Construct):
         idempotency.table.grant(self.role, *read)
         self._allow(idempotency, "dynamodb:DeleteItem", deleted)
         self._allow(idempotency, "dynamodb:UpdateItem", [f"{FORGETTING}*"])
-        self._allow(
-            idempotency, "dynamodb:PutItem", [f"{ERASED}*", *([f"{LEDGER}*"] if aggregates else [])]
-        )
+        self._allow(idempotency, "dynamodb:PutItem", completed)
         read_alone = [NOTES, *([GENERATIONS] if aggregates else [])]
         self._allow(idempotency, "dynamodb:GetItem", read_alone)
         if aggregates is not None:

@@ -179,16 +179,25 @@ def test_a_gone_object_is_not_a_lost_permission(sandbox: Assembly) -> None:
     [
         ("dynamodb:DeleteItem", "generations/sums"),
         ("dynamodb:DeleteItem", "attempt/audit/1"),
-        ("dynamodb:DeleteItem", "erased/receipt"),
         ("dynamodb:PutItem", "once/mail/1"),
         ("dynamodb:UpdateItem", "ledger/orders/S=1"),
     ],
 )
 def test_other_rows_of_the_table_are_refused(sandbox: Assembly, action: str, key: str) -> None:
+    assert not allows(sandbox, action, key)
+
+
+@pytest.mark.parametrize("action", ["dynamodb:DeleteItem", "dynamodb:PutItem"])
+def test_a_record_may_be_replaced_by_its_receipt(sandbox: Assembly, action: str) -> None:
+    """Both are in one transaction: its keys may be evaluated together."""
+    assert allows(sandbox, action, "forgetting/orders/S=1", "erased/receipt")
+
+
+def allows(sandbox: Assembly, action: str, *keys: str) -> bool:
+    """Return whether the function may do this to these keys of the idempotency table at once."""
     deployment = Deployment(sandbox)
     function = only(sandbox.pipeline, "AWS::Lambda::Function", "Erasure")["Properties"]
     role = deployment.value("pipeline", function["Role"])
     table = deployment.value("pipeline", function["Environment"]["Variables"]["IDEMPOTENCY_TABLE"])
-    about = {**context_of(action), "dynamodb:leadingkeys": key}
-    request = Request(role, action, deployment.arn(action, table), about)
-    assert not deployment.decide(request).allowed
+    about = {**context_of(action), "dynamodb:leadingkeys": ",".join(keys)}
+    return deployment.decide(Request(role, action, deployment.arn(action, table), about)).allowed
