@@ -167,9 +167,17 @@ def answered(ask: Callable[..., Any], **request: Any) -> Mapping[str, Any]:
         RetryableError: OpenSearch cannot take it now, or something in front of it answered.
     """
     try:
-        answer = ask(**request)
+        return believed(ask(**request))
     except FAILED as error:
         raise meaning(error) from error
+
+
+def believed(answer: object) -> Mapping[str, Any]:
+    """Return an answer of OpenSearch.
+
+    Raises:
+        RetryableError: something in front of it answered.
+    """
     if not isinstance(answer, Mapping) or not answer.keys() & KNOWN:
         raise RetryableError(STRANGE)
     return answer

@@ -195,10 +195,6 @@ REQUESTS: dict[str, Callable[[OpenSearchIndex], object]] = {
 }
 
 
-ASKED = {name: request for name, request in REQUESTS.items() if name != "create"}
-"""Without the one whose success nothing depends on."""
-
-
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_a_page_in_the_place_of_an_answer_is_an_outage(
     request_: Callable[[OpenSearchIndex], object],
@@ -217,14 +213,37 @@ class Stranger(Connection):
         return 200, {"content-type": "application/json"}, self.body
 
 
-@pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
-@pytest.mark.parametrize("body", ["", "[]", '{"message": "ok"}'])
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"message": "ok"}'])
 def test_an_answer_of_another_program_is_an_outage(
     request_: Callable[[OpenSearchIndex], object], body: str
 ) -> None:
     """A repair would count as done, and a change as at fault."""
     with pytest.raises(RetryableError, match="not of OpenSearch"):
         request_(behind(type("Told", (Stranger,), {"body": body})))
+
+
+class Hiding(Connection):
+    """Shows the write alias alone, or says that it is not there."""
+
+    live: tuple[int, Mapping[str, Any]]
+
+    def perform_request(self, method: str, url: str, *args: Any, **others: Any) -> Any:
+        status, answer = self.live if "/orders-write/" in url else (200, {})
+        return status, {"content-type": "application/json"}, json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        (200, {"orders-v1": {"aliases": {"orders-write": {}}}}),
+        (404, {"error": {"type": MISSING, "reason": "as told"}, "status": 404}),
+    ],
+    ids=["there", "missing"],
+)
+def test_a_hidden_name_is_no_second_index(live: tuple[int, Mapping[str, Any]]) -> None:
+    """Of a role that may see its own aliases alone."""
+    assert behind(type("Told", (Hiding,), {"live": live})).pair(deadline()) is None
 
 
 class Other(Connection):
@@ -243,6 +262,7 @@ class Other(Connection):
     "body",
     [
         "",
+        "{}",
         '{"message": "no route"}',
         '{"error": "Not Found", "status": 404}',
         '{"error": {"code": 404, "message": "no route"}}',
