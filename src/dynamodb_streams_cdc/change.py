@@ -156,7 +156,6 @@ class Change:
         raw_keys, raw_old, raw_new: as DynamoDB JSON; no images where there is a loader.
         image_loader: reads the images that are stored elsewhere (a claim check); `None` if the
             change carries its images.
-        keys: the primary key: one or two attributes.
         item_id: the identity of the item in every sink; see `identity`.
     """
 
@@ -174,12 +173,10 @@ class Change:
     raw_old: Attributes | None
     raw_new: Attributes | None
     image_loader: Callable[[], Images] | None = field(default=None, repr=False)
-    keys: Image = field(init=False)
     item_id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        keys: Image = deserialize_item(self.raw_keys, "Keys")
-        vars(self).update(keys=keys, item_id=item_id(self.table, keys))
+        vars(self)["item_id"] = item_id(self.table, self.keys)
 
     @classmethod
     def from_record(cls, record: AnyRecord, source: Source) -> "Change":
@@ -238,6 +235,11 @@ class Change:
         """When DynamoDB recorded the change, in UTC, rounded down to the second."""
         return datetime.fromtimestamp(self.timestamp, UTC)
 
+    @cached_property
+    def keys(self) -> Image:
+        """The primary key: one or two attributes."""
+        return deserialize_item(self.raw_keys, "Keys")
+
     @property
     def images(self) -> Images:
         """The raw images, from the record or from the image store.
@@ -290,10 +292,10 @@ class Change:
     def release_images(self) -> None:
         """Forget what was decoded, or read from elsewhere; the next use does it again.
 
-        A function may have altered the image that it was given, and a retry takes the item as it
-        was. A batch of some kilobytes may stand for a gigabyte of images that are kept elsewhere.
+        A function may have altered the keys or the image that it was given, and a retry takes the
+        item as it was. A batch of some kilobytes may stand for a gigabyte of images that are kept elsewhere.
         """
-        for name in ("_large_images", "old_image", "new_image"):
+        for name in ("_large_images", "old_image", "new_image", "keys"):
             vars(self).pop(name, None)
 
     def diff(self) -> list[Difference]:

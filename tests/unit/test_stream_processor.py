@@ -231,17 +231,19 @@ def test_an_outage_that_ends_costs_only_time() -> None:
 
 
 def test_a_sink_of_ones_own_gets_the_item_as_it_was() -> None:
-    """A function may alter the image that it is given: a retry, or a half, takes none of that."""
+    """A function may alter the keys and the image: a retry, or a half, takes none of that."""
     troubles = iter([RetryableError("throttled"), None, ValueError("two at a time")])
     taken: list[str] = []
 
     def take(change: Change) -> Exception | None:
         taken.append((change.new_image or {}).pop("status"))
+        taken.extend(change.keys)
+        change.keys.clear()
         return next(troubles, None)
 
     bench = Bench(Picky(take))
     assert bench.run(insert(1), insert(2)) == []
-    assert taken == [order()["status"]] * 5
+    assert taken == [order()["status"], "customer_id", "order_id"] * 5
 
 
 def test_a_young_unexpected_failure_is_reported() -> None:
