@@ -60,7 +60,7 @@ class RepairReport(Report):
     """Result of a repair.
 
     Attributes:
-        items: items compared.
+        items: items of which a copy at least was compared.
         repaired: copies that differed from the table, by processor.
         gone: items that are not in the table, by processor; no copy shows them.
         problems: sentences on why the work ended early for a processor.
@@ -156,6 +156,7 @@ class Repair:
         able, left = list(self.processors), iter(items)
         waiting: Counter[str] = Counter()
         while able and (chunk := list(islice(left, AT_ONCE))):
+            compared: set[int] = set()
             for processor in list(able):
                 result = self._repair(processor, chunk)
                 if not result.repairable:
@@ -166,11 +167,13 @@ class Repair:
                 report.repaired[processor] = report.repaired.get(processor, 0) + result.repaired
                 report.gone[processor] = report.gone.get(processor, 0) + result.gone
                 report.failures += _grouped(processor, result.failures)
+                failed = {failure.position for failure in result.failures}
+                compared |= {*range(len(chunk))} - failed
                 waiting[processor] = waiting[processor] + 1 if _is_outage(result, chunk) else 0
                 if waiting[processor] == PATIENCE:
                     able.remove(processor)
                     report.problems.append(_stopped(processor, result.failures[0]))
-            report.items += len(chunk)
+            report.items += len(compared)
         return report
 
     def _repair(self, processor: str, chunk: Sequence[Attributes]) -> RepairResult:
