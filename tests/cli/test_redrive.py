@@ -174,6 +174,21 @@ def test_only_selected_dead_letters(poisoned: Cloud, arguments: list[str], count
     assert len(poisoned.objects()) == 14 - count
 
 
+@pytest.mark.parametrize("words", [["redrive", "--yes"], ["redrive", "--dry-run"], ["list"]])
+def test_an_item_of_an_unknown_table_is_refused(poisoned: Cloud, words: list[str]) -> None:
+    command = ["dead-letters", *words] if words == ["list"] else words
+    result = poisoned.run(*command, "--item", "order/S=00003")
+    said = "--item: cdc-sandbox-pipeline has items of orders, and none of 'order'.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", said)
+    assert "Invoke" not in poisoned.calls
+
+
+def test_items_of_a_table_that_is_gone_can_be_selected(poisoned: Cloud) -> None:
+    poisoned.table["table"] = "orders-3C4D"
+    poisoned.give_up(placed(13, 13))
+    assert run(poisoned, "--item", "orders-1A2B", status=0)["dead_letters"] == 1
+
+
 def test_each_dead_letter_is_read_once(poisoned: Cloud) -> None:
     run(poisoned, "--older-than", "0s", status=1)
     assert poisoned.calls.count("GetObject") == 12

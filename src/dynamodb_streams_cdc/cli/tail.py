@@ -18,6 +18,7 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import cells, plain, stderr_console, terminal
 from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.selection import check_table_of
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.tail import Followed, LogFollower, Start
 
@@ -99,12 +100,9 @@ def _items(deployment: Deployment, identities: Sequence[str]) -> Sequence[str]:
     tables = {table.name: table for table in deployment.manifest.source_tables}
     for identity in identities:
         name, *components = identity.rstrip("/").split("/")
-        if name.startswith("#"):  # the digest of a long key
-            continue
+        check_table_of(identity, deployment)
         if name not in tables:
-            has = ", ".join(tables)
-            message = f"--item: {deployment.stack} has items of {has}, and none of {name!r}."
-            raise UsageError(message)
+            continue
         tags = [f"{kind}=" for _, kind in sorted(tables[name].keys.items())]
         if ["".join(each.partition("=")[:2]) for each in components] != tags[: len(components)]:
             form = "/".join([name, *(f"{tag}..." for tag in tags)])

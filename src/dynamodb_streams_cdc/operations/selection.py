@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.operations.dead_letter_store import (
     StoredDeadLetter,
     parse_dead_letter,
 )
-from dynamodb_streams_cdc.operations.errors import OperationError
+from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.stack import READERS, Deployment
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -144,11 +144,30 @@ def list_dead_letters(
 
     Raises:
         OperationError: a dead letter that was named is not there.
+        UsageError: an item is of a table that is not there, and no dead letter has it either.
     """
     now = time.time()
     found = list_stored(deployment, selection, now)
-    read = _read(deployment, found, names or deployment.names, now)
+    read = list(_read(deployment, found, names or deployment.names, now))
+    for item in selection.items:
+        # Dead letters may be of a table that is not deployed any more.
+        if not any(is_of(each, [item]) for row in read for each in row.items):
+            check_table_of(item, deployment)
     return [row for row in read if selection.matches(row)]
+
+
+def check_table_of(item: str, deployment: Deployment) -> None:
+    """Refuse an identity that is of no source table; one of a long key is a digest.
+
+    Raises:
+        UsageError: it is of none.
+    """
+    name = item.partition("/")[0]
+    known = [table.name for table in deployment.manifest.source_tables]
+    if name not in known and not name.startswith("#"):
+        has = ", ".join(known)
+        message = f"--item: {deployment.stack} has items of {has}, and none of {name!r}."
+        raise UsageError(message)
 
 
 def find_key(name: str, keys: Iterable[str]) -> str:
