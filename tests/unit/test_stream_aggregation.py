@@ -109,6 +109,23 @@ def test_too_many_aggregates_are_permanent() -> None:
     assert isinstance(outcome.failures[placed], PermanentError)
 
 
+def test_an_aggregate_key_beyond_2048_bytes_is_permanent() -> None:
+    """Refused before a transaction of a hundred items has to be halved for it."""
+    placed, other = change(1, None, order()), change(2, None, order("00005-1"))
+    ledger = MemoryLedger()
+
+    def long(image: dict[str, Any]) -> Contribution:
+        return {"customer#" + "é" * 1019 + "x" * (1 + (image["order_id"] == "00005-1")): {"n": 1}}
+
+    outcome = Aggregation(ledger, long).apply([placed, other], deadline())
+    assert (outcome.applied, list(outcome.failures)) == (1, [other])
+    error = outcome.failures[other]
+    assert isinstance(error, PermanentError)
+    assert error.reason == "KeyTooLong"
+    said = "customer#ééééééééééé...: an aggregate's key has at most 2,048 bytes, got 2,049"
+    assert str(error) == said
+
+
 def measured(prefix: str, number: int) -> Contribution:
     return {"day": {f"{prefix}{n}": 1 for n in range(number)}}
 

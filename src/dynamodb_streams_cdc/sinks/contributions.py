@@ -26,6 +26,10 @@ MAX_ADDITIONS = 300
 MAX_MEASURES = MAX_ADDITIONS // 2
 """The most measures of one item in one aggregate: a rebuild adds to the sums of two generations."""
 
+MAX_KEY_BYTES = 2048
+"""The longest key of an aggregate, in UTF-8: it is a partition key
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys)."""
+
 DIGITS = 38
 """The significant digits of a number in DynamoDB
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-data-types)."""
@@ -74,9 +78,9 @@ def checked(contribution: Any, decimals: int = DECIMALS) -> Contribution:
     Raises:
         TypeError: it is not a mapping of mappings, an amount is neither `int` nor a finite
             `Decimal`, or a name is not text.
-        PermanentError: it has more than 99 aggregates, or 150 measures in one, or an amount that is
-            too large or has too many decimal places for its sum to stay exact; see
-            `Aggregation.decimals`.
+        PermanentError: it has more than 99 aggregates, or 150 measures in one, a key that is too
+            long, or an amount that is too large or has too many decimal places for its sum to stay
+            exact; see `Aggregation.decimals`.
     """
     if not isinstance(contribution, Mapping):
         message = (
@@ -88,6 +92,12 @@ def checked(contribution: Any, decimals: int = DECIMALS) -> Contribution:
         if not isinstance(aggregate, str) or not aggregate:
             message = f"an aggregate's key must be non-empty text, got {aggregate!r}"
             raise TypeError(message)
+        if (size := len(aggregate.encode("utf-8", "surrogatepass"))) > MAX_KEY_BYTES:
+            message = (
+                f"{aggregate[:20]}...: an aggregate's key has at most {MAX_KEY_BYTES:,} bytes, got "
+                f"{size:,}"
+            )
+            raise PermanentError(message, "KeyTooLong")
         if not isinstance(measures, Mapping):
             message = f"{aggregate}: expected {{measure: amount}}, got {type(measures).__name__}"
             raise TypeError(message)
