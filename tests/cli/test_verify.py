@@ -411,11 +411,21 @@ def test_a_refused_option_begins_no_job(
     assert cloud.run(*command).exit_code in (0, 1)
 
 
-def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
+def test_a_backfill_that_came_to_nothing_is_no_obstacle(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
     cloud.json("backfill", "--yes", "--processor", "search", status=1)
+    del cloud.pipeline.answers["search"]
+    done = cloud.run("backfill", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "goes on" not in done.stderr
+
+
+def test_a_replaced_stream_ends_a_begun_backfill(cloud: Cloud) -> None:
+    cloud.fails = fail(KeyboardInterrupt(), "Invoke", at=5)
+    assert cloud.run("backfill", "--yes", *ALONE).exit_code == 130
+    cloud.fails = nothing
     replace_the_table(cloud)
-    done = cloud.run("backfill", "--yes", "--processor", "search")
+    done = cloud.run("backfill", "--yes", *ALONE)
     assert done.exit_code == 2, done.output
     assert "was begun with other options (stream)" in done.output
 

@@ -211,10 +211,10 @@ def test_a_job_that_is_done_holds_no_item(filled: Operated, jobs_folder: Path) -
 
 def test_an_interrupted_run_of_another_day_begins_again(filled: Operated) -> None:
     first = Job("old", {})
-    first.add_parts(["a"])
+    first.remember("place", 7)
     first.close()
     os.utime(first.path, (1, 1))
-    assert Job("old", {}, stale_seconds=3600).parts() == []
+    assert Job("old", {}, stale_seconds=3600).recall("place") is None
 
 
 def test_two_at_once_do_not_share_a_job(filled: Operated) -> None:
@@ -225,7 +225,9 @@ def test_two_at_once_do_not_share_a_job(filled: Operated) -> None:
 
 
 def test_a_job_of_other_work_is_refused(filled: Operated) -> None:
-    filled.backfill("mine").job.close()
+    begun = filled.backfill("mine").job
+    begun.remember("place", 7)
+    begun.close()
     with pytest.raises(UsageError, match=r"was begun with other options \(command\)"):
         filled.verify("mine")
 

@@ -87,8 +87,8 @@ class PartState:
 class Job:
     """A job in its file; one process has it at a time.
 
-    It begins again if nothing was written to it for `stale_seconds`, and if it was about other
-    copies: `copies` has what tells each that is known from one that had its name, or an empty text
+    It begins again if it came to nothing, if nothing was written to it for `stale_seconds`, and if
+    it was about other copies: `copies` has what tells each that is known from one that had its name, or an empty text
     while there is none yet. A temporary one always begins again, and its file is removed when it is
     closed: a process that was killed leaves a file, and a later process may have its number.
 
@@ -151,15 +151,16 @@ class Job:
     def _claim(
         self, asked: Mapping[str, Any], copies: Mapping[str, str], *, is_stale: bool
     ) -> bool:
-        """Return whether the job goes on; one that is done, stale or of others begins again."""
+        """Return whether the job goes on; one that is over, stale or of others begins again."""
         text = json.dumps(asked, sort_keys=True)
         row = self._database.execute("SELECT asked, state FROM job").fetchone()
-        if row is not None and row[1] != "done":
+        is_over = row is not None and (row[1] == "done" or not self._has_come_on())
+        if row is not None and not is_over:
             held = self.recall("copies") or {}
             known = held.keys() & copies.keys()
             lost = (name for name in sorted(known) if held[name] not in ("", copies[name]))
             self.lost = next(lost, None)
-        if row is not None and (row[1] == "done" or is_stale or self.lost is not None):
+        if is_over or is_stale or self.lost is not None:
             self.clear()
             row = None
         if row is None:
@@ -174,6 +175,15 @@ class Job:
             )
             raise UsageError(message)
         return True
+
+    def _has_come_on(self) -> bool:
+        """Return whether anything was done: a request was answered, or an execution was begun."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM part WHERE done OR read OR place != 'null') "
+            "OR EXISTS (SELECT 1 FROM found) OR EXISTS (SELECT 1 FROM amount) "
+            "OR EXISTS (SELECT 1 FROM note WHERE name NOT IN ('copies', 'segments'))"
+        )
+        return bool(self._database.execute(query).fetchone()[0])
 
     def clear(self) -> None:
         """Forget everything."""
