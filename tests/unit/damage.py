@@ -57,6 +57,18 @@ def write_a_number_as_version(o: Operated, n: int) -> None:
     o.copies.index.documents[o.id(n)] = {**held, CDC: {**held[CDC], "version": 2}}
 
 
+def take_the_mark(o: Operated, n: int) -> None:
+    """Readers find what is marked as not deleted."""
+    held = o.copies.index.documents[o.id(n)]
+    about = {name: value for name, value in held[CDC].items() if name != "deleted"}
+    o.copies.index.documents[o.id(n)] = {**held, CDC: about}
+
+
+def empty_the_mark(o: Operated, n: int) -> None:
+    held = o.copies.index.documents[o.id(n)]
+    o.copies.index.documents[o.id(n)] = {**held, CDC: {**held[CDC], "deleted": None}}
+
+
 def swap_with_another(o: Operated, n: int) -> None:
     """Only this document: the other one is damaged by itself."""
     other = o.copies.index.documents[o.id((n + 1) % ITEMS)]
@@ -150,6 +162,8 @@ HEALED: dict[str, tuple[Damage, str, str]] = {
         (take_the_version, "search", "foreign"),
         (write_a_version, "search", "foreign"),
         (write_a_number_as_version, "search", "foreign"),
+        (take_the_mark, "search", "wrong"),
+        (empty_the_mark, "search", "wrong"),
         (swap_with_another, "search", "wrong"),
         (index_what_never_was, "search", "extra"),
         (index_under_another_name, "search", "foreign"),

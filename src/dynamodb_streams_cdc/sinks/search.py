@@ -345,7 +345,9 @@ def _fields_that_differ(held: Held | None, wanted: Document | None) -> str:
         return ""
     shown = {name: value for name, value in held.source.items() if name != CDC}
     names = shown.keys() | wanted.keys()
-    differing = (n for n in names if not same(shown.get(n, _NONE), wanted.get(n, _NONE)))
+    differing = {n for n in names if not same(shown.get(n, _NONE), wanted.get(n, _NONE))}
+    if not isinstance(_shown(held.source)[CDC], bool):  # readers filter by it, and find nothing
+        differing.add(f"{CDC}.deleted")
     return ", ".join(sorted(differing))
 
 

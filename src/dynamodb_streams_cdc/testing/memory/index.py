@@ -77,7 +77,7 @@ class MemoryIndex:
         return [
             item_id
             for item_id, stamp in stamps.items()
-            if stamp["deleted"] and (before is None or stamp["written_at"] < before)
+            if stamp.get("deleted") and (before is None or stamp["written_at"] < before)
         ]
 
     def upsert(self, upserts: Sequence[Upsert], deadline: Deadline) -> Sequence[Upserted]:
@@ -117,10 +117,10 @@ class MemoryIndex:
         }
         names, following = next_names(documents, segment, place, most)
         about = {name: (self.documents[name].get(CDC) or {}) for name in names}
-        live = [n for n, each in about.items() if "item" in each and not each["deleted"]]
+        live = [n for n, each in about.items() if "item" in each and not each.get("deleted")]
         strange = [name for name, each in about.items() if "item" not in each]
         foreign = {name: self._token(name) for name in strange}
-        deleted = [n for n, each in about.items() if "item" in each and each["deleted"]]
+        deleted = [n for n, each in about.items() if "item" in each and each.get("deleted")]
         return DocumentPage(live, foreign, following, len(names), deleted)
 
     def remove(self, name: str, token: str, deadline: Deadline) -> bool:
@@ -194,5 +194,5 @@ class MemoryIndex:
         return {
             item_id: {name: value for name, value in source.items() if name != CDC}
             for item_id, source in self.documents.items()
-            if not source[CDC]["deleted"]
+            if source[CDC].get("deleted") is False
         }
