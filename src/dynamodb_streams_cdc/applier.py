@@ -117,7 +117,8 @@ class SinkApplier:
             error = DeadlineExceeded("stopped: see the error above")
             return Outcome(failures=dict.fromkeys(changes, error))
         try:
-            outcome = sink.apply(changes, self.deadline)
+            # A list of its own: a change that a sink takes from it is not lost if it then raises.
+            outcome = sink.apply(list(changes), self.deadline)
         finally:
             for change in changes:
                 change.release_images()

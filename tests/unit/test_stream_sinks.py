@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -178,6 +178,24 @@ def test_a_sink_that_reports_failures_alone_is_applied_once() -> None:
 
     outcome = SinkApplier(Silent(), deadline(), lambda _: True, 5).apply(LIFE)
     assert (calls, outcome.failures) == ([len(LIFE)], {})
+
+
+def test_a_sink_that_uses_up_its_list_loses_no_change() -> None:
+    """A change that it took from the list, and then failed on, would be neither done nor failed."""
+
+    class Taking:
+        def apply(self, changes: Sequence[Change], deadline: Deadline) -> Outcome:
+            outcome = Outcome()
+            while changes:
+                change = cast("list[Change]", changes).pop(0)
+                if change is LIFE[1]:
+                    raise ValueError
+                outcome.applied += 1
+            return outcome
+
+    given = list(LIFE)
+    outcome = SinkApplier(Taking(), deadline(), lambda _: True, 5).apply(given)
+    assert (outcome.applied, list(outcome.failures)) == (len(LIFE) - 1, [LIFE[1]])
 
 
 def test_a_failure_of_a_copy_of_a_change_is_the_changes() -> None:
