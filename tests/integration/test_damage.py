@@ -131,6 +131,11 @@ class Stores:
     def take_the_version(self, number: int) -> None:
         self.put(identity(number), {"group": 1, "amount": 1})
 
+    def take_the_mark(self, number: int) -> None:
+        held = self.held(number)
+        about = {name: value for name, value in held[CDC].items() if name != "deleted"}
+        self.put(identity(number), {**held, CDC: about})
+
     def make_one_that_never_was(self, number: int) -> str:
         name, held = f"items/S=never-{number}", self.held(number)
         self.put(name, {**held, CDC: {**held[CDC], "item": name}})
@@ -198,6 +203,7 @@ KINDS: tuple[tuple[Damage, str, str], ...] = (
     (Stores.take_a_field, "search", "wrong"),
     (Stores.add_a_field, "search", "wrong"),
     (Stores.take_the_version, "search", "foreign"),
+    (Stores.take_the_mark, "search", "wrong"),
     (Stores.make_one_that_never_was, "search", "extra"),
     (Stores.double, "search", "foreign"),
     (Stores.bring_in_a_stranger, "search", "foreign"),
