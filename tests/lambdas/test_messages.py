@@ -9,7 +9,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
-from dynamodb_streams_cdc import ChangeKind, LambdaContext
+from dynamodb_streams_cdc import Change, ChangeKind, LambdaContext
 from dynamodb_streams_cdc.canary import canary_item
 from dynamodb_streams_cdc.sinks.log_entries import entry_of
 from lambdas import runtime
@@ -106,6 +106,23 @@ def test_an_invalid_order_is_a_dead_letter_and_sends_nothing(
     assert notifications.handler(batch, context) == DONE
     assert len(dead_letters(aws)) == 1
     assert sent(topic) == ["Order 00005-1 is refunded: 29.33 USD."]
+
+
+def test_messages_that_are_too_long_are_dead_letters(
+    aws: Aws, context: LambdaContext, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five of them looked like a fault of the topic, and blocked the shard for its 20 hours."""
+    publish = notifications.publish
+
+    def at_length(topic: str, message: str, change: Change) -> None:
+        publish(topic, message if "9-1" in message else message * 10_000, change)
+
+    monkeypatch.setattr(notifications, "publish", at_length)
+    placed = [record(n, None, order(f"0000{n}-1", status="refunded")) for n in range(1, 10)]
+    healthy = [record(10 + n, None, order(f"00{n}-1", status="placed")) for n in range(20)]
+    assert notifications.handler(event(*placed, *healthy), context) == DONE
+    assert len(dead_letters(aws)) == 8
+    assert sent(topic) == ["Order 00009-1 is refunded: 29.33 USD."]
 
 
 def test_a_corrected_order_sends_its_message(aws: Aws, context: LambdaContext, topic: str) -> None:

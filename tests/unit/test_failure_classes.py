@@ -82,6 +82,8 @@ TOO_LONG = "Invalid UpdateExpression: Expression size has exceeded the maximum a
         ("ValidationException", "Aggregated size of all range keys has exceeded", PermanentError),
         ("ValidationError", "Hash primary key values must be under 2048 bytes", PermanentError),
         ("ValidationException", TOO_LONG, PermanentError),
+        ("InvalidParameter", "Invalid parameter: Message too long", PermanentError),
+        ("InvalidParameter", "Invalid parameter: TopicArn", UnexpectedResponse),
         ("ValidationException", "Invalid UpdateExpression: Syntax error", UnexpectedResponse),
         ("ConditionalCheckFailedException", "", UnexpectedResponse),
         ("SomethingNewException", TOO_LARGE, UnexpectedResponse),

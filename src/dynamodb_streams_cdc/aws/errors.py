@@ -129,10 +129,12 @@ PERMANENT_VALIDATION = {
     "range keys has exceeded": "KeyTooLong",
     "primary key values must be under": "KeyTooLong",
     "Expression size has exceeded": "TooManyMeasures",
+    "Message too long": "MessageTooLong",
 }
-"""DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold;
-only these parts of its messages are about the item: the size of an expression grows with the
-measures that an item adds to. Where two have one meaning, one of them is
+"""DynamoDB has one code, ValidationException, for a wrong request and for an item it cannot hold,
+and SNS has InvalidParameter for a wrong topic and for a message it cannot send; only these parts of
+their texts are about the item: the size of an expression grows with the measures that an item adds
+to. Where two have one meaning, one of them is
 DynamoDB Local's (https://repost.aws/knowledge-center/dynamodb-transactwriteitems lists some)."""
 
 UNAVAILABLE = frozenset({401, 403, 407, 408, 429})
@@ -155,7 +157,7 @@ def meaning(code: str, message: str) -> Exception:
     if code in PERMANENT:
         return PermanentError(text, code)
     for part, reason in PERMANENT_VALIDATION.items():
-        if code.startswith("Validation") and part in message:
+        if code.startswith(("Validation", "InvalidParameter")) and part in message:
             return PermanentError(f"{code}: {part}", reason)
     return UnexpectedResponse(text.partition("numeric value:")[0])
 
