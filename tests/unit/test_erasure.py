@@ -36,6 +36,7 @@ from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.operations.forget import Forget, ForgetReport, ForgetStatus
 from dynamodb_streams_cdc.sinks.aggregation import Expiry
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, ItemVersion, TablePage
+from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.sinks.log_entries import name_of
 from dynamodb_streams_cdc.testing.memory import (
     MemoryErasureRecords,
@@ -591,6 +592,32 @@ def test_a_damaged_row_is_refused(world: World) -> None:
     result = only(world.forget(ANNA))
     assert result.status is REFUSED
     assert "cdc rebuild aggregation" in result.why
+
+
+@pytest.mark.parametrize("written_at", [None, [1.0], "then"])
+def test_a_tombstone_without_its_time_is_refused(world: World, written_at: object) -> None:
+    """It ended the request in an error, and nothing of the other items was erased."""
+    world.delete(ANNA)
+    world.delete(BEN)
+    world.pass_days(8)
+    held = world.index.documents[identity(ANNA)]
+    damaged = {**held, CDC: {**held[CDC], "written_at": written_at}}
+    world.index.documents[identity(ANNA)] = damaged
+    assert world.forget(ANNA, erases=False).items[0].status is HELD
+    refused, erased = world.forget(ANNA, BEN).items
+    assert (refused.status, erased.status) == (REFUSED, ERASED)
+    assert "search has a tombstone without its time (delete it there)" in refused.why
+
+
+@pytest.mark.parametrize("strange", [{}, {"changed_at": {"S": "then"}}, {"changed_at": {"N": "1"}}])
+def test_an_entry_of_another_writer_goes(world: World, strange: Any) -> None:
+    world.delete(ANNA)
+    key = max(key for key in world.log.entries if key[0] == identity(ANNA))
+    entry = {n: v for n, v in world.log.entries[key].items() if n in ("item", "version")}
+    world.log.entries[key] = {**entry, **strange}
+    world.pass_days(30)
+    assert only(world.forget(ANNA)).status is not REFUSED
+    assert list(world.log.read(identity(ANNA))) == []
 
 
 def test_every_index_of_a_rebuild_is_read(world: World) -> None:

@@ -303,7 +303,7 @@ class Erasure:
         """Add the records, and when they and the tombstones are due, to the response."""
         newest: dict[str, float] = {}
         for trace in traces:
-            for item in trace.items if trace.is_tombstone else ():
+            for item in trace.items if trace.is_tombstone and not trace.blocked else ():
                 newest[item] = max(trace.since, newest.get(item, trace.since))
         for item, record in self.records.read(items, deadline).items():
             response["revisions"][item] = record.revision

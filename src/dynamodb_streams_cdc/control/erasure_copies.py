@@ -82,8 +82,8 @@ class LogPlace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
             self.log.delete(item, versions, deadline)
 
-        since = _seconds(newest["changed_at"]["S"])
-        if newest["kind"]["S"] != REMOVE or since == UNKNOWN_TIME:
+        since = _deleted_at(newest)
+        if since is None:
             since = float("inf")  # the entry of the delete, with the last state, may still come
         return Trace(frozenset({item}), since, erase, len(versions))
 
@@ -179,13 +179,17 @@ class IndexPlace:
         def erase(allowed: frozenset[str], deadline: Deadline) -> None:
             index.remove(item, token_of(held), deadline)
 
-        is_tombstone = about.get("deleted") is True
+        is_tombstone, written_at = about.get("deleted") is True, about.get("written_at")
+        is_dated = isinstance(written_at, float | int)
+        blocked = "" if is_dated else "search has a tombstone without its time (delete it there)"
+        if not is_tombstone:
+            blocked = "search still shows a document of the item"
         return Trace(
             frozenset({item}),
-            float(about.get("written_at", "inf")),
+            float(written_at) if is_dated else float("inf"),
             erase,
             is_tombstone=is_tombstone,
-            blocked="" if is_tombstone else "search still shows a document of the item",
+            blocked=blocked,
         )
 
 
@@ -248,5 +252,10 @@ class LedgerPlace:
         )
 
 
-def _seconds(text: Any) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def _deleted_at(newest: Attributes) -> float | None:
+    """Return when an item was deleted, in seconds since 1970; None if its entry does not tell."""
+    try:
+        moment = datetime.fromisoformat(newest["changed_at"]["S"]).timestamp()
+        return None if newest["kind"]["S"] != REMOVE or moment == UNKNOWN_TIME else moment
+    except (LookupError, TypeError, ValueError):  # another writer's
+        return None
