@@ -111,6 +111,27 @@ class IndexContract:
         assert result == [None if replaces else Stale(7.0)]
         assert index.search() == {ITEM: {"status": "shipped" if replaces else "placed"}}
 
+    @pytest.mark.parametrize(
+        "strange",
+        [
+            {},
+            {CDC: None},
+            {CDC: {}},
+            {CDC: [{"item": ITEM, "version": "1"}]},
+            {CDC: {"item": ITEM, "version": None}},
+            {CDC: {"item": ITEM, "version": 7}},
+        ],
+        ids=["nothing", "null", "empty", "list", "no version", "number"],
+    )
+    def test_a_document_of_another_writer_fails_no_change(
+        self, index: SearchableIndex, strange: dict[str, Any]
+    ) -> None:
+        assert index.upsert([upsert("1", status="placed")], deadline()) == [None]
+        held = index.read(ITEM, deadline())
+        assert index.replace(held, Upsert(ITEM, {"status": "lost", **strange}), deadline())
+        assert index.upsert([upsert("2", status="shipped")], deadline()) == [None]
+        assert index.search() == {ITEM: {"status": "shipped"}}
+
     def test_a_replaced_document_keeps_no_field_of_the_old_one(
         self, index: SearchableIndex
     ) -> None:

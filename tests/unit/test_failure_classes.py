@@ -157,6 +157,7 @@ ANSWERS: list[tuple[Mapping[str, Any], Any]] = [
     ({"status": 200, "result": "updated"}, None),
     ({"status": 201, "result": "created"}, None),
     ({"result": "noop", "get": {"_source": {"cdc": {"changed_at": 7}}}}, Stale(7.0)),
+    ({"result": "noop", "get": {"_source": {"cdc": {"changed_at": None}}}}, Stale(float("inf"))),
     (refused("mapper_parsing_exception"), PermanentError),
     (refused("strict_dynamic_mapping_exception"), PermanentError),
     (refused("illegal_argument_exception"), SearchRefused),

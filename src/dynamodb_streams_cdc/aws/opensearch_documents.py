@@ -48,7 +48,8 @@ RETRY_ON_CONFLICT = 3
 
 SCRIPT = (
     f"def held = ctx._source.{CDC}; "
-    f"if (held == null || held.version.compareTo(params.source.{CDC}.version) < 0) "
+    "if (!(held instanceof Map && held.version instanceof String) || "
+    f"held.version.compareTo(params.source.{CDC}.version) < 0) "
     "{ ctx._source = params.source } else { ctx.op = 'none' }"
 )
 """`search.supersedes` in Painless. Always the same text, so it is compiled once: values are
@@ -378,8 +379,8 @@ def _upserted(answer: Mapping[str, Any]) -> Upserted:
     if "error" in answer:
         return refusal(answer["error"], answer.get("status"))
     if answer.get("result") == "noop":
-        held = answer.get("get", {}).get("_source", {}).get(CDC, {})
-        return Stale(float(held.get("changed_at", "inf")))
+        changed_at = answer.get("get", {}).get("_source", {}).get(CDC, {}).get("changed_at")
+        return Stale(float(changed_at) if isinstance(changed_at, float | int) else float("inf"))
     return None
 
 

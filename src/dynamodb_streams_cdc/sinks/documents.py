@@ -264,12 +264,17 @@ def buckets_of(segment: Segment) -> range:
     return range(first, end)
 
 
-def supersedes(held: str | None, offered: str) -> bool:
-    """Return whether a document of version `offered` replaces one of version `held`.
+def supersedes(source: Document, offered: str) -> bool:
+    """Return whether a document of version `offered` replaces one with this source.
+
+    One without a version, as another writer makes it, is replaced by any: an error would be blamed
+    on the change.
 
     The script that OpenSearch runs says the same; both are tested with one table of cases.
     """
-    return held is None or held < offered
+    about = source.get(CDC)
+    held = about.get("version") if isinstance(about, Mapping) else None
+    return not isinstance(held, str) or held < offered
 
 
 def token_of(held: Held | None) -> str:

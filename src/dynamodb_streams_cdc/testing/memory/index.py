@@ -85,12 +85,12 @@ class MemoryIndex:
         results: list[Upserted] = []
         deadline.check()
         for upsert in upserts:
-            held = self.documents.get(upsert.item_id, {}).get(CDC, {})
-            if supersedes(held.get("version"), upsert.source[CDC]["version"]):
+            held = self.documents.get(upsert.item_id, {})
+            if supersedes(held, upsert.source[CDC]["version"]):
                 self.documents[upsert.item_id] = upsert.source
                 results.append(None)
             else:
-                results.append(Stale(held["changed_at"]))
+                results.append(Stale(held[CDC]["changed_at"]))
         return results
 
     def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
