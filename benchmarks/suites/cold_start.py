@@ -168,6 +168,7 @@ ANSWERS: Mapping[str, Any] = {
 }
 """Responses of DynamoDB by operation; others are empty on success."""
 
+NO_SECOND_INDEX = {"error": {"type": "index_not_found_exception"}, "status": 404}
 BULK = {"errors": False, "items": [{"update": {"result": "created", "status": 201}}]}
 
 
@@ -184,7 +185,7 @@ class _Server(BaseHTTPRequestHandler):
     do_PUT = do_POST
 
     def do_GET(self) -> None:
-        self._answer("404 Not Found", {})  # no second index is written
+        self._answer("404 Not Found", NO_SECOND_INDEX)
 
     def _answer(self, status: str, answer: Mapping[str, Any]) -> None:
         body = json.dumps(answer).encode()

@@ -204,12 +204,11 @@ class IndexClient:
         ((kind, about),) = action.items()
         source = written if kind == "create" else written["script"]["params"]["source"]
         document = self._held.get(about["_id"])
-        held = None if document is None else document[CDC]["version"]
-        if kind == "create" and held is not None:
+        if kind == "create" and document is not None:
             return {kind: {"status": 409, "error": {"type": CONFLICT}}}
-        if kind == "update" and held is None and "upsert" not in written:
+        if kind == "update" and document is None and "upsert" not in written:
             return {kind: {"status": 404, "error": {"type": DOCUMENT_MISSING}}}
-        if held is not None and not supersedes(held, source[CDC]["version"]):
+        if document is not None and not supersedes(document, source[CDC]["version"]):
             return {kind: {"status": 200, "result": "noop"}}
         self._held[about["_id"]] = source
         if len(self._held) > REMEMBERED:

@@ -293,7 +293,8 @@ class Change:
         """Forget what was decoded, or read from elsewhere; the next use does it again.
 
         A function may have altered the keys or the image that it was given, and a retry takes the
-        item as it was. A batch of some kilobytes may stand for a gigabyte of images that are kept elsewhere.
+        item as it was. A batch of some kilobytes may stand for a gigabyte of images that are kept
+        elsewhere.
         """
         for name in ("_large_images", "old_image", "new_image", "keys"):
             vars(self).pop(name, None)

@@ -411,7 +411,7 @@ def test_a_refused_option_begins_no_job(
     assert cloud.run(*command).exit_code in (0, 1)
 
 
-def test_a_backfill_that_came_to_nothing_is_no_obstacle(cloud: Cloud) -> None:
+def test_a_backfill_that_came_to_nothing_holds_up_none(cloud: Cloud) -> None:
     cloud.pipeline.answers["search"] = InvocationFailed("search is out", outage=True)
     cloud.json("backfill", "--yes", "--processor", "search", status=1)
     del cloud.pipeline.answers["search"]

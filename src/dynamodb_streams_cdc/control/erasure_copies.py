@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from dynamodb_streams_cdc.change import REMOVE, UNKNOWN_TIME, Attributes
 from dynamodb_streams_cdc.control.erasure import Found, Start, Trace
@@ -180,13 +180,15 @@ class IndexPlace:
             index.remove(item, token_of(held), deadline)
 
         is_tombstone, written_at = about.get("deleted") is True, about.get("written_at")
-        is_dated = isinstance(written_at, float | int)
-        blocked = "" if is_dated else "search has a tombstone without its time (delete it there)"
+        since = float(written_at) if isinstance(written_at, float | int) else float("inf")
+        blocked = ""
+        if since == float("inf"):
+            blocked = "search has a tombstone without its time (delete it there)"
         if not is_tombstone:
             blocked = "search still shows a document of the item"
         return Trace(
             frozenset({item}),
-            float(written_at) if is_dated else float("inf"),
+            since,
             erase,
             is_tombstone=is_tombstone,
             blocked=blocked,

@@ -88,9 +88,10 @@ class Job:
     """A job in its file; one process has it at a time.
 
     It begins again if it came to nothing, if nothing was written to it for `stale_seconds`, and if
-    it was about other copies: `copies` has what tells each that is known from one that had its name, or an empty text
-    while there is none yet. A temporary one always begins again, and its file is removed when it is
-    closed: a process that was killed leaves a file, and a later process may have its number.
+    it was about other copies: `copies` has what tells each that is known from one that had its
+    name, or an empty text while there is none yet. A temporary one always begins again, and its
+    file is removed when it is closed: a process that was killed leaves a file, and a later process
+    may have its number.
 
     Attributes:
         resumed: whether it goes on where it stopped.

@@ -241,7 +241,7 @@ class Hiding(Connection):
     ],
     ids=["there", "missing"],
 )
-def test_a_hidden_name_is_no_second_index(live: tuple[int, Mapping[str, Any]]) -> None:
+def test_a_hidden_name_tells_of_one_index_alone(live: tuple[int, Mapping[str, Any]]) -> None:
     """Of a role that may see its own aliases alone."""
     assert behind(type("Told", (Hiding,), {"live": live})).pair(deadline()) is None
 
