@@ -260,13 +260,13 @@ def name_of(change: Change) -> str:
 
 def short(value: object, other: object) -> str:
     """Return an image in short: the first attribute that another image has otherwise."""
-    if not isinstance(value, dict):
+    if not value or not isinstance(value, dict):
         return repr(value)
     if isinstance(other, dict):
         names = (n for n in {**value, **other} if value.get(n, ABSENT) != other.get(n, ABSENT))
         name = next(names, "")
     else:
-        name = "status" if "status" in value else "amount"
+        name = next(n for n in ("status", "amount", *value) if n in value)
     return f"{{... {name!r}: {value[name]!r} ...}}" if name in value else f"{{... no {name!r} ...}}"
 
 

@@ -97,6 +97,16 @@ def without_the_author(change: Change, log: AuditTable) -> None:
     log.put(change.item_id, change.version, {**entry(change), "after": after or None})
 
 
+def empty_where_nothing_was(change: Change, log: AuditTable) -> None:
+    before, after = change.old_image or {}, change.new_image or {}
+    log.put(change.item_id, change.version, {**entry(change), "before": before, "after": after})
+
+
+def with_the_image_in_a_field(change: Change, log: AuditTable) -> None:
+    found = {**entry(change), "before": {"image": change.old_image}}
+    log.put(change.item_id, change.version, found)
+
+
 def actor_from_the_image(change: Change, log: AuditTable) -> None:
     who = (change.new_image or {}).get("updated_by")
     log.put(change.item_id, change.version, {**entry(change), "who": who})
@@ -178,6 +188,16 @@ def stumbling(change: Change, log: AuditTable) -> None:
             without_the_author,
             "who_did_it_and_what_it_was",
             "{... 'updated_by': 'shop' ...}, and it says {... no 'updated_by' ...}",
+        ),
+        (
+            empty_where_nothing_was,
+            "who_did_it_and_what_it_was",
+            "should say before: None, and it says {}.",
+        ),
+        (
+            with_the_image_in_a_field,
+            "who_did_it_and_what_it_was",
+            "should say before: None, and it says {... 'image': None ...}.",
         ),
         (
             before_from_the_log,
