@@ -106,13 +106,25 @@ def what_is_deleted_stays_deleted(sync: Sync) -> None:
 
 
 def what_is_deleted_can_be_made_again(sync: Sync) -> None:
-    """An order is placed, deleted, and placed again under the same number."""
+    """An order is placed, deleted, and placed again; then the delete comes again."""
     bench = _written(sync, PLACED, None, SHIPPED)
     if _status(bench.store) != "shipped":
+        written = bench.store.documents.get(item(), {}).get("status") == "shipped"
         wrong(
             f"Order 1001 was deleted, and then written again. Readers find {_found(bench.store)}.",
-            "A tombstone refuses what is older than the delete, and nothing else.",
-            reading.TOMBSTONES,
+            'The new state was written, and "deleted": True of the tombstone is still there. '
+            "Replace the document; do not merge it with the one before."
+            if written
+            else "A tombstone refuses what is older than the delete, and nothing else.",
+            reading.SEARCH if written else reading.TOMBSTONES,
+        )
+    sync(bench.change(1), bench.store)
+    if _status(bench.store) != "shipped":
+        wrong(
+            "Order 1001 was deleted, and then written again. Then the delete came once more, and "
+            f"readers find {_found(bench.store)}.",
+            "A delete can be old news, too: compare its version as that of any other change.",
+            reading.VERSIONS,
         )
 
 

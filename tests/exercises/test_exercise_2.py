@@ -87,6 +87,15 @@ def deaf_to_deletions(change: Change, index: SearchIndex) -> None:
         solved_2.sync(change, index)
 
 
+def merging_with_the_tombstone(change: Change, index: SearchIndex) -> None:
+    def script(held: Document | None) -> Document | None:
+        if held is not None and held["version"] >= change.version:
+            return None
+        return {**(held or {}), **text_of(change), "version": change.version}
+
+    index.update(change.item_id, script)
+
+
 def merging(change: Change, index: SearchIndex) -> None:
     def script(held: Document | None) -> Document | None:
         if held is not None and held["version"] >= change.version:
@@ -128,6 +137,13 @@ def putting_tombstones(change: Change, index: SearchIndex) -> None:
     held = index.get(change.item_id)
     if held is None or held["version"] < change.version:
         index.put(change.item_id, {**text_of(change), "version": change.version})
+
+
+def putting_tombstones_without_a_look(change: Change, index: SearchIndex) -> None:
+    if change.new_image is None:
+        index.put(change.item_id, {"deleted": True, "version": change.version})
+    else:
+        solved_2.sync(change, index)
 
 
 def writing_the_status_alone(change: Change, index: SearchIndex) -> None:
@@ -179,7 +195,17 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
             "neither of the two is older, so the first overwrote the second",
         ),
         (forgetting_deletes, "what_is_deleted_stays_deleted", "an order that is gone"),
-        (burying_for_ever, "what_is_deleted_can_be_made_again", "Readers find nothing"),
+        (burying_for_ever, "what_is_deleted_can_be_made_again", "A tombstone refuses what is older"),
+        (
+            merging_with_the_tombstone,
+            "what_is_deleted_can_be_made_again",
+            "The new state was written, and \"deleted\": True of the tombstone is still there",
+        ),
+        (
+            putting_tombstones_without_a_look,
+            "what_is_deleted_can_be_made_again",
+            "Then the delete came once more, and readers find nothing",
+        ),
         (
             comparing(lambda change, held: held["number"] < change.sequence_number),
             "sequence_numbers_that_grow_a_digit",
