@@ -123,6 +123,25 @@ class FirstTimes(solved_3.History):
         return {day: days.count(day) for day in days}
 
 
+class OfThoseLeft(solved_3.History):
+    """Counts the orders that are shipped now, by the day on which they became so."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        left = [each for item, each in self.items.items() if is_shipped(self.state(item))]
+        changes = [change for each in left for change in each.values()]
+        shipped = [c for c in changes if is_shipped(c.new_image) and not is_shipped(c.old_image)]
+        days = [f"{change.time:%Y-%m-%d}" for change in shipped]
+        return {day: days.count(day) for day in days}
+
+
+class EveryDay(solved_3.History):
+    """Names the days on which no order became shipped."""
+
+    def shipped_per_day(self) -> dict[str, int]:
+        changes = [change for each in self.items.values() for change in each.values()]
+        return {**{f"{c.time:%Y-%m-%d}": 0 for c in changes}, **super().shipped_per_day()}
+
+
 class OncePerDay(solved_3.History):
     """Counts the orders of each day, not how often they became shipped."""
 
@@ -276,9 +295,11 @@ class TextInTheCount(solved_3.History):
                     c.kind == "MODIFY" and is_shipped(c.new_image) and not is_shipped(c.old_image)
                 )
             ),
-            "refunded_or_deleted_later",
-            "Order 1003 was shipped on 2 May, as soon as it was made",
+            "shipped_as_soon_as_it_is_made",
+            "An INSERT can make an order shipped, too: it has no old image.",
         ),
+        (OfThoseLeft, "refunded_or_deleted_later", "ask the changes, not the states that are left"),
+        (EveryDay, "what_is_shipped_already", "A day without any is left out."),
         (
             lambda: Counting(
                 lambda c: is_shipped(c.new_image) and not is_shipped(c.old_image), twice=True
