@@ -28,8 +28,8 @@ from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
 from dynamodb_streams_cdc.lambda_types import Attributes
 
 MAX_ITEM_ID_BYTES = 512
-"""The longest identity: OpenSearch takes no `_id` of more than 512 bytes.
-(https://docs.opensearch.org/latest/api-reference/document-apis/index-document/); a DynamoDB key may
+"""The longest identity: OpenSearch takes no `_id` of more than 512 bytes
+(https://docs.opensearch.org/latest/im-plugin/indexing-data/); a DynamoDB key may
 have 2,048 + 1,024 bytes, so longer identities become `#` and a SHA-256."""
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)

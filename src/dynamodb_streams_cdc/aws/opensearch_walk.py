@@ -15,8 +15,8 @@ ITEM, WRITE = f"{CDC}.item", "_seq_no"
 """The fields that order documents with an identity, and those without."""
 
 SAME_PLACE = 10_000
-"""Documents of one place that a walk returns: as many as a request can (`index.max_result_window`,
-https://docs.opensearch.org/latest/install-and-configure/configuring-opensearch/index-settings/)."""
+"""Documents of one place that a walk returns: as many as a request can, `index.max_result_window`
+(https://docs.opensearch.org/latest/install-and-configure/configuring-opensearch/index-settings/)."""
 
 Hit: TypeAlias = Mapping[str, Any]
 Search: TypeAlias = Callable[..., list[Hit]]

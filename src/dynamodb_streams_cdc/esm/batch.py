@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from dynamodb_streams_cdc.errors import MalformedRecord
 
 LARGEST_PAYLOAD = 6 * 1024 * 1024
-"""The largest event. Unit: bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""Bytes of the largest event
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 ENVELOPE = len('{"Records":[]}')
 

@@ -27,8 +27,11 @@ from dynamodb_streams_cdc.esm.operators import (
 __all__ = ["FilterCriteria", "InvalidFilterPattern", "compile_pattern", "parse_pattern"]
 
 FILTER_QUOTA = 5
+"""Filters per mapping, by default
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html)."""
+
 LARGEST_FILTER_QUOTA = 10
-"""Filters per mapping, by default and on request
+"""Filters per mapping, on request
 (https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html)."""
 
 LONGEST_PATTERN = 4096

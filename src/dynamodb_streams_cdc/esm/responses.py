@@ -16,7 +16,8 @@ from typing import Any
 from dynamodb_streams_cdc.esm.policies import Policies
 
 LARGEST_RESPONSE = 6 * 1024 * 1024
-"""The largest response. Unit: bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""Bytes of the largest response
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 UNHANDLED = "Unhandled"
 """`FunctionError` of a function that raised, timed out, ran out of memory or did not start."""

@@ -12,7 +12,8 @@ from dynamodb_streams_cdc.esm.batch import Record
 from dynamodb_streams_cdc.lambda_types import seconds_of
 
 LARGEST_STATE = 1024 * 1024
-"""Bytes of state per shard; a larger state ends the window early."""
+"""Bytes of state per shard; a larger state ends the window early
+(https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html)."""
 
 
 @dataclass(slots=True)
