@@ -216,7 +216,7 @@ def _check_items(item: Callable[[int, int, int], Image], keys: tuple[str, ...]) 
 def _with(schedule: Schedule, kinds: Collection[FaultKind], windowed: bool) -> Schedule:
     """Return the schedule with faults of these kinds alone, of one function.
 
-    A mapping with tumbling windows has one lane: AWS refuses more.
+    A mapping with tumbling windows has one lane: the engine refuses more.
     """
     faults = (replace(each, processor=0) for each in schedule.faults if each.kind in kinds)
     lanes = 1 if windowed else schedule.lanes
