@@ -441,7 +441,7 @@ LEARNT = (
 
 
 def _count(history: History, wanted: dict[str, int], happened: str, why: str, read: str) -> None:
-    counted = history.shipped_per_day()
+    counted: object = history.shipped_per_day()
     if counted != wanted:
         if isinstance(counted, Mapping) and {d: n for d, n in counted.items() if n} == wanted:
             why = "A day without any is left out."

@@ -195,11 +195,11 @@ def stumbling_over_deletes(change: Change, index: SearchIndex) -> None:
             "neither of the two is older, so the first overwrote the second",
         ),
         (forgetting_deletes, "what_is_deleted_stays_deleted", "an order that is gone"),
-        (burying_for_ever, "what_is_deleted_can_be_made_again", "A tombstone refuses what is older"),
+        (burying_for_ever, "what_is_deleted_can_be_made_again", "A tombstone refuses what is"),
         (
             merging_with_the_tombstone,
             "what_is_deleted_can_be_made_again",
-            "The new state was written, and \"deleted\": True of the tombstone is still there",
+            'The new state was written, and "deleted": True of the tombstone is still there',
         ),
         (
             putting_tombstones_without_a_look,
