@@ -30,6 +30,7 @@ from dynamodb_streams_cdc.entities import (
     starts_with,
 )
 from dynamodb_streams_cdc.metrics import Counts
+from dynamodb_streams_cdc.sinks.base import TablePage
 from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.testing.memory import (
     MemoryDeadLetters,
@@ -255,6 +256,62 @@ def test_a_sink_that_fails_leaves_the_others_alone() -> None:
     failed = records[1]["dynamodb"]["SequenceNumber"]
     assert answer == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert len(deployed.orders.search()) == 2
+
+
+class Empty:
+    """A table without items."""
+
+    def read(self, keys: Any) -> None:
+        return None
+
+    def read_many(self, keys: Sequence[Any], deadline: Deadline) -> list[None]:
+        return [None for _ in keys]
+
+    def scan(self, *_: Any, **__: Any) -> TablePage:
+        return TablePage([], None)
+
+
+def counted(image: Any) -> dict[str, dict[str, int]]:
+    return {image["sk"].partition("#")[0]: {"items": 1}}
+
+
+def keeping(ledger: MemoryLedger, expiry: Expiry) -> Processor:
+    """Return the function of two entities; of the second one, the sums do with expiries so."""
+    entities = (
+        Entity("dropped", {"sk": starts_with("D#")}, contributions=counted),
+        Entity("kept", {"sk": starts_with("K#")}, contributions=counted, expiry=expiry),
+    )
+    things = Table("things", keys={"pk": "S", "sk": "S"}, entities=entities)
+    sinks = {e.name: Aggregation(ledger, counted, e.expiry) for e in entities}
+    return Processor(
+        "aggregation",
+        replace(SOURCE, table="things"),
+        ByEntity(things, sinks),
+        MemoryDeadLetters(),
+        clock=ManualClock(),
+        source_table=Empty(),
+    )
+
+
+@pytest.mark.parametrize(("now", "found"), [(Expiry.KEEP, []), (Expiry.DROP, ["extra"])])
+def test_what_expired_counts_by_the_declaration_of_today(now: Expiry, found: list[str]) -> None:
+    ledger = MemoryLedger()
+
+    def ask(processor: Processor, *records: Any, **event: Any) -> Any:
+        asked = {"Records": list(records), "streamArn": expiry["eventSourceARN"], **event}
+        return processor(asked, FakeContext(processor.clock))
+
+    expiry = a_record(2, item("K#1"), None, userIdentity=TTL_IDENTITY)
+    ask(keeping(ledger, Expiry.KEEP), a_record(1, None, item("K#1")), expiry)
+    assert ledger.total("K") == {"items": 1}
+    today = keeping(ledger, now)
+    copies = {"operation": "verify", "of": "copies", "keys": {"pk": "S", "sk": "S"}}
+    assert [each["kind"] for each in ask(today, **copies)["differences"]] == found
+    keys = {"Keys": expiry["dynamodb"]["Keys"]}
+    again = ask(today, keys, **{**copies, "of": "items"})
+    assert [each["kind"] for each in again["differences"]] == found
+    assert ask(today, keys, operation="repair")["repaired"] == len(found)
+    assert ledger.total("K") == ({} if found else {"items": 1})
 
 
 @pytest.mark.parametrize("expired", [True, False])

@@ -308,6 +308,18 @@ def test_rows_whose_identity_is_a_digest_are_moved_as_they_are(filled: Operated)
     assert ledger.live() == ledger.sums_of(0)
 
 
+def test_what_an_earlier_declaration_kept_goes(filled: Operated) -> None:
+    """The sums dropped nothing that expired then, and drop it today."""
+    ledger = filled.copies.ledger
+    [row] = ledger.read([filled.id(3)], deadline()).values()
+    expired = replace(row, item_id=filled.id(9000), deleted=True, retained=True)
+    ledger.commit([RowUpdate(None, expired)], expired.contribution)
+    assert len(filled.wrong()) == 1
+    assert rebuild(filled).run(job).live == 1
+    assert filled.wrong() == []
+    assert not ledger.rows[expired.item_id].contribution
+
+
 @pytest.mark.parametrize("of", ["aggregates", "measures"])
 def test_a_row_of_more_than_fits_is_emptied_first(filled: Operated, of: str) -> None:
     ledger = filled.copies.ledger

@@ -115,7 +115,7 @@ class Verification:
     applier: SinkApplier
     source: Source
     stores: list[Comparable] = field(default_factory=list, init=False)
-    """The first sink of each store."""
+    """A sink of each store; of a ledger that several have, one that keeps nothing that expired."""
     _numbers: dict[int, int] = field(default_factory=dict, init=False)
     """Numbers of the stores, by the identity of each sink that can be compared."""
     _slices: Slices | None = field(default=None, init=False)
@@ -128,7 +128,9 @@ class Verification:
                 if sink.store not in stores:
                     self.stores.append(sink)
                     stores.append(sink.store)
-                self._numbers[id(sink)] = stores.index(sink.store)
+                number = self._numbers[id(sink)] = stores.index(sink.store)
+                if isinstance(sink, Aggregation) and not sink.retains:
+                    self.stores[number] = sink
 
     def run(self, part: Part) -> VerifyResponse:
         """Read the part up to its limit, and as long as there is time."""
@@ -286,9 +288,11 @@ class Verification:
         slices = self._slices_of(table)
         before = slices.units
         items = slices.items([keys for _, keys in rest])
-        gone = {name: keys for (name, keys), item in zip(rest, items, strict=True) if item is None}
-        differences += self._strangers(sink, gone, store)
-        differences += self._strangers(sink, dict(misplaced), store, misplaced=True)
+        # Each by its own sink: of several with one store, some may keep what expired.
+        differences += self._compared(
+            (keys, None) for (_, keys), item in zip(rest, items, strict=True) if item is None
+        )
+        differences += self._misplaced(sink, (name for name, _ in misplaced), store)
         return slices.units - before
 
     def _slices_of(self, table: WholeTable) -> Slices:
@@ -297,22 +301,16 @@ class Verification:
             self._slices = Slices(table, self.applier.deadline)
         return self._slices
 
-    def _strangers(
-        self,
-        sink: Comparable,
-        keys: Mapping[str, Attributes | None],
-        store: int,
-        *,
-        misplaced: bool = False,
+    def _misplaced(
+        self, sink: Comparable, names: Iterable[str], store: int
     ) -> Iterator[DifferenceReport]:
         """Report the copies of these items, none of which belongs into the store."""
-        if not keys:
-            return
-        for difference in sink.compare(dict.fromkeys(keys), self.applier.deadline):
-            if misplaced and difference.kind is DifferenceKind.EXTRA:
+        items = dict.fromkeys(names)
+        for difference in sink.compare(items, self.applier.deadline) if items else ():
+            if difference.kind is DifferenceKind.EXTRA:
                 detail = "of an item that this sink does not hold"
                 difference = replace(difference, kind=DifferenceKind.FOREIGN, detail=detail)
-            yield self._report(difference, None if misplaced else keys[difference.item], store)
+            yield self._report(difference, None, store)
 
     def _belongs(self, raw_keys: Attributes, store: int, *, refused: bool = False) -> bool:
         """Return whether the store holds the item; `refused` for one that no sink may hold."""
@@ -338,7 +336,7 @@ class Verification:
 
     def _of_items(self, part: Part, table: WholeTable) -> _Page:
         keyed: dict[str, Attributes] = {}
-        elsewhere: dict[int, dict[str, Attributes | None]] = {}
+        elsewhere: dict[int, list[str]] = {}
         for record in part.records:
             raw_keys, store = record.get("Keys"), record.get("store")
             if isinstance(raw_keys, Mapping):
@@ -350,13 +348,12 @@ class Verification:
                     continue
             else:
                 name = str(record.get("item"))
-            elsewhere.setdefault(int(store or 0), {})[name] = raw_keys
+            elsewhere.setdefault(int(store or 0), []).append(name)
         differences: list[DifferenceReport] = []
         for some in self._slices_of(table).read(list(keyed.values())):
             differences += self._compared(some)
         for store, names in elsewhere.items():
-            strangers = self._strangers(self.stores[store], names, store, misplaced=True)
-            differences.extend(strangers)
+            differences += self._misplaced(self.stores[store], names, store)
         return _Page(len(part.records), None, 0.0, differences)
 
     def remove(self, records: Sequence[Any]) -> RemoveResponse:

@@ -150,8 +150,8 @@ class Aggregation:
         """Repair the row of an item, and the sums, from the table; return whether they differed.
 
         See `Repairable`. A row that retains the contribution of an item which expired, and is not
-        in the table again, is left alone: it is right as it is. A row that moves more aggregates
-        than a transaction holds is emptied first.
+        in the table again, is left alone as long as the sink keeps such. A row that moves more
+        aggregates than a transaction holds is emptied first.
 
         Raises:
             RetryableError: the ledger cannot be read or written at the moment.
@@ -169,7 +169,7 @@ class Aggregation:
             deadline.check()
             if row is not None:
                 row.check()
-                if row.retained and image is None:
+                if row.retained and self.retains and image is None:
                     return differed
             # An expiry that is still to come from the stream before this one has to count.
             may_expire = image is None and self.retains and known and is_floor(known.version)
@@ -273,7 +273,7 @@ class Aggregation:
             except PermanentError as error:
                 yield refused(item_id, rows.get(item_id), error)
                 continue
-            if found := compared(item_id, rows.get(item_id), image, wanted):
+            if found := compared(item_id, rows.get(item_id), image, wanted, keeps=self.retains):
                 yield found
 
     def copies(
@@ -281,7 +281,12 @@ class Aggregation:
     ) -> CopyPage:
         """Return the next rows of a segment, and what they add up to; see `Comparable`."""
         page = self.ledger.walk(segment, place, most, deadline)
-        live = [row.item_id for row in page.rows if row.lacks or not row.deleted]
+        # What expired under an earlier declaration still counts: its item is looked up as well.
+        live = [
+            row.item_id
+            for row in page.rows
+            if row.lacks or not row.deleted or (row.retained and not self.retains)
+        ]
         sums = add(row.contribution for row in page.rows)
         return CopyPage(live, page.following, len(page.rows), sums=sums, units=page.units)
 

@@ -13,13 +13,21 @@ MOST_NAMED = 5
 
 
 def compared(
-    item_id: str, row: LedgerRow | None, image: Image | None, wanted: Contribution
+    item_id: str,
+    row: LedgerRow | None,
+    image: Image | None,
+    wanted: Contribution,
+    *,
+    keeps: bool,
 ) -> CopyDifference | None:
-    """Return how a row differs from an item, which contributes `wanted`; None if it does not."""
+    """Return how a row differs from an item, which contributes `wanted`; None if it does not.
+
+    What an expired item left behind is right as it is if the sums keep it (`keeps`).
+    """
     if row is not None and row.lacks:
         detail = f"the ledger row lacks {', '.join(row.lacks)}"
         return _different(item_id, row, DifferenceKind.WRONG, detail)
-    kind = _kind_of_difference(row, image, wanted)
+    kind = _kind_of_difference(row, image, wanted, keeps=keeps)
     if kind is None:
         return None
     delta = difference(row, wanted)
@@ -43,17 +51,14 @@ def _different(
 
 
 def _kind_of_difference(
-    row: LedgerRow | None, image: Image | None, wanted: Contribution
+    row: LedgerRow | None, image: Image | None, wanted: Contribution, *, keeps: bool
 ) -> DifferenceKind | None:
-    """Return how a row differs from an item, or from none; `None` if it does not.
-
-    What an expired item left behind is right as it is.
-    """
+    """Return how a row differs from an item, or from none; `None` if it does not."""
     if row is None:
         return None if image is None else DifferenceKind.MISSING
     differs = bool(difference(row, wanted))
     if image is None:
-        is_right = row.retained or (row.deleted and not differs)
+        is_right = (row.retained and keeps) or (row.deleted and not differs)
         return None if is_right else DifferenceKind.EXTRA
     if row.deleted:
         return DifferenceKind.MISSING if differs or row.retained else DifferenceKind.WRONG
