@@ -29,7 +29,7 @@ from local.console import DemoConsole
 from local.declaration import TABLES, stories
 from local.deployed.pipeline import running_pipeline
 from local.scenarios.fault_injection import FaultInjection, NoFaults, poller_faults
-from local.scenarios.phases import UNCHANGED_FOR, Traffic
+from local.scenarios.phases import AT_MOST, UNCHANGED_FOR, Traffic
 from local.scenarios.poison_latency import PhasePlan, measure_poison_latency
 from local.scenarios.recovery import Recovery
 from local.services.errors import ServiceError
@@ -217,7 +217,9 @@ def _compare(
     """Compare, print the results, and return the verdict, which is printed last."""
     with console.stage("Comparing every item with every sink") as stage:
         found = settle(
-            lambda: compare(pipeline.tables, written.effective), unchanged_for=UNCHANGED_FOR
+            lambda: compare(pipeline.tables, written.effective),
+            unchanged_for=UNCHANGED_FOR,
+            at_most=AT_MOST,
         )
         compared = sum(sink.compared for sink in found.sinks)
         stage.outcome = f"Compared: {compared:,} rows, aggregates, documents and histories"

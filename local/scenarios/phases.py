@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds without progress until waiting ends
 UNCHANGED_FOR = 5.0  # seconds that a difference must stay the same
+AT_MOST = 60.0  # seconds of comparing, once the sinks have all changes
 _LAG_SAMPLES = 200
 UNITS = {AGGREGATION: "items", SEARCH: "documents", AUDIT: "changes"}
 """Units of the sinks' counts."""

@@ -14,7 +14,7 @@ from dynamodb_streams_cdc.entities import SEARCH
 from local import report as show
 from local.deployed.command_line import CommandLine
 from local.deployed.dead_letters import read_dead_letters, remaining_notifications
-from local.scenarios.phases import UNCHANGED_FOR
+from local.scenarios.phases import AT_MOST, UNCHANGED_FOR
 from local.services import loopback
 from local.verify import compare, settle
 from local.verify.search import COUNT
@@ -153,6 +153,7 @@ class Recovery:
             found = settle(
                 lambda: compare(self._pipeline.tables, self._written.effective),
                 unchanged_for=UNCHANGED_FOR,
+                at_most=AT_MOST,
                 enough=lambda found: not unexpected(found, self._poison),
             )
         show.comparison(self._console, found)

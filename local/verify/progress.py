@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -46,13 +47,18 @@ def settle(
     compare: Callable[[], Comparison],
     *,
     unchanged_for: float,
+    at_most: float = math.inf,
     enough: Callable[[Comparison], bool] = lambda report: report.equal,
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Comparison:
-    """Compare until `enough`, or until the differences stayed the same for so many seconds."""
+    """Compare until `enough`, or until the differences stayed the same for so many seconds.
+
+    Those of a function that is not pure differ each time: `at_most` so many seconds it goes on.
+    """
     last, since = compare(), clock()
-    while not enough(last) and clock() - since < unchanged_for:
+    deadline = since + at_most
+    while not enough(last) and clock() - since < unchanged_for and clock() < deadline:
         pause(0.5)
         now = compare()
         if now != last:

@@ -87,3 +87,14 @@ def test_comparing_ends_when_the_same_difference_stays() -> None:
 
     assert [each.item for each in report.differences] == ["a"]
     assert clock.now == 3
+
+
+def test_comparing_ends_when_the_differences_never_stay() -> None:
+    clock = Clock()
+
+    def compare() -> Comparison:
+        return verdict(str(clock.now))  # as of a function that reads the time
+
+    settle(compare, unchanged_for=5, at_most=60, pause=clock.pause, clock=clock)
+
+    assert clock.now == 60
