@@ -6,6 +6,7 @@ A story that cannot be played is found before a service starts, and named with i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -17,11 +18,11 @@ from dynamodb_streams_cdc.testing.stories import StoriesError, Story
 from local.items import NO_ENTITY, item_of, keys_of, refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dynamodb_streams_cdc.entities import Entity, Table
-    from dynamodb_streams_cdc.testing.stories import State, Stories
+    from dynamodb_streams_cdc.testing.stories import Stories
     from local.items import Image
 
 WHERE = "lambdas/domain/stories.py"
@@ -90,7 +91,10 @@ def read_stories(
                 reading.remove(each)
 
 
-def _of_table(table: Table, stories: Iterable[object]) -> Iterator[ItemStory]:
+def _of_table(table: Table, stories: object) -> Iterator[ItemStory]:
+    if not isinstance(stories, Iterable):
+        message = f"`stories` returned {type(stories).__name__}: yield a Story in {WHERE}."
+        raise StoriesError(message)
     for number, story in enumerate(stories, start=1):
         where = f"Story {number} of table {table.name!r}"
         if not isinstance(story, Story):
@@ -122,8 +126,14 @@ def _of_table(table: Table, stories: Iterable[object]) -> Iterator[ItemStory]:
         yield ItemStory(table, entity, item, states, poison)
 
 
-def _image(state: State, where: str) -> Image:
+def _image(state: object, where: str) -> Image:
     """Return a state as functions see it: numbers are Decimals."""
+    if not isinstance(state, Mapping):
+        message = (
+            f"{where} has a state of type {type(state).__name__}: a Story takes a list of items "
+            f"in {WHERE}."
+        )
+        raise StoriesError(message)
     try:
         return deserialize_item(serialize_item(dict(state)))
     except (CdcError, TypeError, ValueError) as error:
@@ -195,7 +205,8 @@ def _check(story: ItemStory) -> None:
         for sink, error in refusals(story.entity, state).items() if state is not None else ():
             message = (
                 f"The story of {story.item} has a state that {sink} cannot apply "
-                f"({error}): correct it in {WHERE}, or make it `poison`."
+                f"({error}): correct the state in {WHERE} or the function in lambdas/domain, "
+                "or make the state `poison`."
             )
             raise StoriesError(message)
     if story.poison is None:

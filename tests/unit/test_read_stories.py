@@ -102,6 +102,7 @@ def test_poison_names_the_sinks_that_refuse_it() -> None:
     [
         ([], "There are no stories"),
         ([[ROOM]], "Story 1 of table 'rooms' is of type list: yield a Story"),
+        ([Story(ROOM)], "has a state of type str: a Story takes a list of items"),  # type: ignore[arg-type]
         ([Story([])], "Story 1 of table 'rooms' must begin with the item's first state"),
         ([Story([None, ROOM])], "must begin with the item's first state"),
         ([Story([{"hotel": "H"}])], "without the key number or with another type of it"),
@@ -110,6 +111,7 @@ def test_poison_names_the_sinks_that_refuse_it() -> None:
         ([Story([{**ROOM, "price": 1.5}])], "has a state that DynamoDB does not take"),
         ([Story([ROOM]), Story([ROOM])], "Two stories are of the item rooms/S=H/N=7"),
         ([Story([{**ROOM, "beds": "two"}])], "has a state that aggregation cannot apply"),
+        ([Story([{**ROOM, "beds": "two"}])], "or the function in lambdas/domain"),
         ([Story([{"hotel": "H", "number": 1}])], "KeyError"),
         ([Story([ROOM], Poison("no defect", ROOM, ROOM))], "Every sink applies the poison of"),
         (
@@ -132,6 +134,16 @@ def test_a_story_that_cannot_be_played_is_named(stories: list[Any], sentence: st
 
     assert sentence in str(raised.value)
     assert "lambdas/domain/stories.py" in str(raised.value)
+
+
+def test_stories_that_yield_nothing_are_named() -> None:
+    def told(table: str, seed: int, data: Path | None) -> Any:
+        Story([ROOM])  # without `yield`
+
+    with pytest.raises(
+        StoriesError, match=r"`stories` returned NoneType: yield a Story in .*stories\.py"
+    ):
+        survey(read_stories([TABLE], told, 1, None))
 
 
 def test_an_item_of_no_entity_may_become_a_dead_letter() -> None:
