@@ -27,6 +27,8 @@ NO_ENTITY = "no entity"
 _SHAPES: Mapping[str, Callable[[Any], object]] = {AGGREGATION: checked, SEARCH: document_of}
 """Checks of the functions' results, as the sinks make them."""
 
+_NOT_PURE = "a second call returns something else, let the function see the item alone"
+
 
 def keys_of(table: Table, image: Mapping[str, Any]) -> Image:
     """Return the key attributes of an image."""
@@ -55,7 +57,9 @@ def refusals(entity: Entity | None, image: Image) -> dict[str, str]:
     for sink in (AGGREGATION, SEARCH, *(entity.sinks if entity else ())):
         if (function := function_of(entity, sink)) is not None:
             try:
-                result_of(function, sink, image)
+                result = result_of(function, sink, image)
+                if sink in _SHAPES and result_of(function, sink, image) != result:
+                    errors[sink] = _NOT_PURE
             except CdcError as error:
                 reason = error.reason if isinstance(error, PermanentError) else type(error).__name__
                 errors[sink] = " ".join(f"{reason}: {error}".split())

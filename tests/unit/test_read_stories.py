@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,6 +135,21 @@ def test_a_story_that_cannot_be_played_is_named(stories: list[Any], sentence: st
 
     assert sentence in str(raised.value)
     assert "lambdas/domain/stories.py" in str(raised.value)
+
+
+@pytest.mark.parametrize("sink", ["aggregation", "search"])
+def test_a_function_that_is_not_pure_is_named(sink: str) -> None:
+    calls = count(1)
+
+    def impure(image: Any) -> Any:
+        return {"calls": {"count": next(calls)}}
+
+    summed = Entity("room", contributions=impure)
+    searched = Entity("room", document=impure, index=Index(name="rooms"))
+    entity = summed if sink == "aggregation" else searched
+
+    with pytest.raises(StoriesError, match=rf"{sink} cannot apply \(a second call returns"):
+        surveyed(Story([ROOM]), table=Table("rooms", TABLE.keys, (entity,)))
 
 
 def test_stories_that_yield_nothing_are_named() -> None:
