@@ -6,6 +6,7 @@ nor be followed when the stream is replaced. Each source table has a stack of it
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -40,6 +41,8 @@ from stacks.manifest import add_manifest
 from stacks.observability import Observability
 from stacks.search import SearchTarget, existing_cluster
 from stacks.sinks import SINKS
+
+LAMBDAS = Path(__file__).parents[1] / "lambdas"
 
 TAKEN = frozenset(
     {
@@ -199,6 +202,18 @@ class PipelineStack(Stack):
                 f"Sink {sink!r}: every stack has {pascal(sink)!r} already: name the sink otherwise."
             )
             raise SynthError(message)
+        if sink not in self._plan:
+            message = (
+                f"add_processor has the name {sink!r}: give it the sink's name in SINKS of "
+                f"stacks/sinks/__init__.py, one of {', '.join(self._plan)}."
+            )
+            raise SynthError(message)
+        folder = sink.replace("-", "_")
+        if not (LAMBDAS / folder / "handler.py").is_file():
+            message = (
+                f"Sink {sink!r}: there is no lambdas/{folder}/handler.py, its function: add it."
+            )
+            raise SynthError(message)
         kind = self._plan[sink]
         images = self.large_images if kind == "change-log" else None
         processor = StreamProcessor(
@@ -206,7 +221,7 @@ class PipelineStack(Stack):
             pascal(sink),
             name=sink,
             sink=sink,
-            handler=f"lambdas.{sink.replace('-', '_')}.handler.handler",
+            handler=f"lambdas.{folder}.handler.handler",
             code=self._code,
             feed=self._feeds[kind],
             filters=patterns(self.declaration, sink, kind),

@@ -415,6 +415,21 @@ class TestIds:
         with pytest.raises(SynthError, match="every stack has 'Watcher' already: name the sink"):
             synthesise(environment="sandbox", tables=(table,))
 
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("web-hook", "there is no lambdas/web_hook/handler.py, its function: add it"),
+            ("webhook", "add_processor has the name 'webhook': give it the sink's name in SINKS"),
+        ],
+    )
+    def test_a_sink_that_no_function_is_of(
+        self, synthesise: Synthesise, monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+    ) -> None:
+        monkeypatch.setitem(SINKS, "web-hook", lambda pipeline: pipeline.add_processor(name, {}))
+        table = Table("things", {"pk": "S"}, [Entity("thing", sinks={"web-hook": dict})])
+        with pytest.raises(SynthError, match=sentence):
+            synthesise(environment="sandbox", tables=(table,))
+
     def test_a_long_name(self, synthesise: Synthesise) -> None:
         table = Table("a" * 255, keys={"pk": "S"}, entities=(Entity("thing"),))
         made = synthesise(environment="sandbox", tables=(table,))
