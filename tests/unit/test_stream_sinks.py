@@ -507,6 +507,13 @@ def test_a_document_of_another_form_is_poison(returned: Any) -> None:
     assert "`document` must return {field: value}, or None; got" in str(failure)
 
 
+def test_a_field_that_no_document_holds_is_named() -> None:
+    fields = {"name": "a", "size": {"weight": 1.5}}
+    outcome = Search(MemoryIndex(), lambda image: fields).apply([LIFE[0]], deadline())
+    failure = str(outcome.failures[LIFE[0]])
+    assert failure == "field 'size': a document cannot hold a float, use Decimal"
+
+
 @pytest.mark.parametrize("name", ["cdc", "cdc.deleted", "cdc.written_at"])
 def test_the_field_of_the_sink_is_its_own(name: str) -> None:
     """OpenSearch reads a dot as the way into an object."""

@@ -294,7 +294,13 @@ def document_of(returned: Any) -> dict[str, Any] | None:
     if not isinstance(returned, Mapping):
         message = f"`document` must return {{field: value}}, or None; got {type(returned).__name__}"
         raise TypeError(message)
-    fields: dict[str, Any] = encoded(returned)
+    fields: dict[str, Any] = {}
+    for name, value in returned.items():
+        try:
+            fields[str(name)] = value if value.__class__ is str else encoded(value)  # most are
+        except TypeError as error:
+            message = f"field {name!r}: {error}"
+            raise TypeError(message) from error
     # OpenSearch reads "cdc.deleted" as the field `deleted` of the object `cdc`.
     if own := [name for name in fields if name.partition(".")[0] == CDC]:
         message = f"the field {own[0]!r} belongs to the sink; name the document's field otherwise"
@@ -333,5 +339,6 @@ def encoded(value: Any) -> Any:
         case set() | frozenset():
             return [encoded(member) for member in sorted(value)]
         case _:
-            message = f"a document cannot hold a {type(value).__name__}"
+            instead = ", use Decimal" if isinstance(value, float) else ""
+            message = f"a document cannot hold a {type(value).__name__}{instead}"
             raise TypeError(message)
