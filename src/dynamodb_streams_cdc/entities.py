@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 from dynamodb_streams_cdc.change import Image, Source
 from dynamodb_streams_cdc.errors import CdcError, PermanentError
 from dynamodb_streams_cdc.identity import check_table
-from dynamodb_streams_cdc.sinks.aggregation import Expiry
+from dynamodb_streams_cdc.sinks.aggregation import Expiry as Expiry
 from dynamodb_streams_cdc.sinks.contributions import Contribution
 
 KeyType: TypeAlias = Literal["S", "N", "B"]

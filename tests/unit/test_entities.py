@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dynamodb_streams_cdc.entities import (
     DeclarationError,
     Entity,
+    Expiry,
     Index,
     KeyPattern,
     Table,
@@ -19,7 +20,7 @@ from dynamodb_streams_cdc.entities import (
     starts_with,
     tables_of,
 )
-from dynamodb_streams_cdc.sinks.aggregation import Aggregation, Expiry
+from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.testing.memory import MemoryLedger
 from lambdas import example_domain
 
