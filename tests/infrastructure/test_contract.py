@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 import pytest
 
+from lambdas.domain import TABLES
 from lambdas.erasure.settings import ErasureSettings
 from lambdas.maintenance.settings import MaintenanceSettings
 from lambdas.settings import FunctionSettings, Settings
 from lambdas.watcher.settings import WatcherSettings
+from tests.infrastructure.conftest import Synthesise
 from tests.infrastructure.templates import Assembly, environment_of, only, processors
 
 FUNCTION = "AWS::Lambda::Function"
@@ -38,6 +40,15 @@ def test_a_processor_finds_its_handler_and_its_settings(
     function = processors(request.getfixturevalue(environment).pipeline)[processor]
     model = _settings_model(function["Properties"]["Handler"].rpartition(".")[0])
     assert settings_of(function, model).processor == processor
+
+
+def test_processors_of_the_domain_find_their_settings(synthesise: Synthesise) -> None:
+    """A fork's own sinks are among them."""
+    made = synthesise(environment="sandbox", tables=TABLES)
+    found = [processors(template) for name, template in made.templates.items() if "pipe" in name]
+    for processor, function in (each for functions in found for each in functions.items()):
+        model = _settings_model(function["Properties"]["Handler"].rpartition(".")[0])
+        assert model.load(environment_of(function)).processor == processor
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production", "local"])
