@@ -30,16 +30,10 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     Table,
     check_entity,
-    check_processor,
+    check_processors,
     check_processors_of,
 )
-from dynamodb_streams_cdc.cli.output import (
-    MOST_LINES,
-    cells,
-    print_report,
-    table,
-    terminal,
-)
+from dynamodb_streams_cdc.cli.output import MOST_LINES, cells, print_report, say, table, terminal
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AUDIT
 from dynamodb_streams_cdc.operations.backfill import Backfill, BackfillReport
@@ -83,8 +77,7 @@ def backfill(
     themselves; name a sink with --processor to fill it directly.
     """
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
-    for name in processor or ():
-        check_processor(deployment, "--processor", name)
+    check_processors(deployment, processor)
     source = RepairSource(deployment, source_table)
     check_processors_of(deployment, source.name, processor)
     if entity is not None:
@@ -133,13 +126,12 @@ def backfill(
         if followers and any(each.sink == AUDIT and each.name in chosen for each in of_table):
             work.rests = Followers(StatusReader(deployment), followers, shown.say).are_behind
 
-        def show() -> None:
-            shown.__exit__()
-            print_report(work.report) if as_json else _print(work.report)
-            if work.report.interrupted:
+        def show(report: BackfillReport) -> None:
+            print_report(report) if as_json else _print(report)
+            if report.interrupted:
                 place.tell_interrupted()
 
-        with reported(work.report, show):
+        with reported(work.report, show, progress=shown):
             work.run()
 
 
@@ -168,14 +160,12 @@ def _print(report: BackfillReport) -> None:
     if report.failures:
         console.print(lines)
         if report.refused > MOST_LINES:
-            console.print(*cells(f"... and {report.refused - MOST_LINES:,} more: see --json."))
+            say(console, f"... and {report.refused - MOST_LINES:,} more: see --json.")
     for name, read in sorted(report.read.items()):
-        console.print(
-            *cells(
-                f"{name}: {read:,} items read; {report.applied.get(name, 0):,} written, "
-                f"{report.held.get(name, 0):,} there already, "
-                f"{report.skipped.get(name, 0):,} not held by this sink."
-            )
+        say(
+            console,
+            f"{name}: {read:,} items read; {report.applied.get(name, 0):,} written, "
+            f"{report.held.get(name, 0):,} there already, "
+            f"{report.skipped.get(name, 0):,} not held by this sink.",
         )
-    for problem in report.problems:
-        console.print(*cells(problem))
+    say(console, *report.problems)

@@ -28,6 +28,7 @@ from dynamodb_streams_cdc.cli.output import (
     counted,
     pretty,
     print_json,
+    say,
     table,
     terminal,
 )
@@ -115,7 +116,7 @@ def print_list(console: Console, rows: Sequence[DeadLetterSummary], *, keys: boo
         console.print(lines)
     for each in rows:
         if each.problem:
-            console.print(*cells(in_short(console, each.key, each.problem)))
+            say(console, in_short(console, each.key, each.problem))
 
 
 def in_short(console: Console, key: str, sentence: str) -> str:
@@ -179,7 +180,7 @@ def _print_records(found: Inspection) -> None:
         console.print(Text(visible(_title(dead_letter, position)), "bold"))
         console.print(pretty(_contents(record)))
         if held:
-            console.print(*cells(f"  {_comparison(held[position])}"))
+            say(console, f"  {_comparison(held[position])}")
             if held[position].get("state"):
                 console.print(pretty(held[position]["state"]))
     rest = len(dead_letter.records) - MOST_SHOWN
@@ -187,7 +188,7 @@ def _print_records(found: Inspection) -> None:
         console.print(f"\n{counted(rest, 'more record')}: --json shows them all.")
     if found.problem:
         console.print()
-        console.print(*cells(found.problem))
+        say(console, found.problem)
 
 
 def _title(dead_letter: ReadableDeadLetter, position: int) -> str:

@@ -19,7 +19,7 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     Table,
 )
-from dynamodb_streams_cdc.cli.output import cells, counted, plain, print_json, table, terminal
+from dynamodb_streams_cdc.cli.output import cells, counted, plain, print_json, say, table, terminal
 from dynamodb_streams_cdc.diff import MISSING, Difference, render
 from dynamodb_streams_cdc.diff import diff as differences_of
 from dynamodb_streams_cdc.operations.errors import UsageError
@@ -101,11 +101,11 @@ def _print(
         console.print()
     for state in states:
         if state.state is None:
-            console.print(*cells(f"{item} did not exist at {shown(state.moment)}."))
+            say(console, f"{item} did not exist at {shown(state.moment)}.")
     actors = Counter(change.actor or "unknown" for change in between)
     by = ", ".join(f"{actor} ({count:,})" for actor, count in actors.most_common())
     sentence = f"{item}: {counted(len(found), 'difference')}, {counted(len(between), 'change')}"
-    console.print(*cells(f"{sentence} by {by}" if by else sentence))
+    say(console, f"{sentence} by {by}" if by else sentence)
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from dynamodb_streams_cdc.change import Change, ChangeKind
-from dynamodb_streams_cdc.cli.output import cells, stderr_console
+from dynamodb_streams_cdc.cli.output import say, stderr_console
 from dynamodb_streams_cdc.operations.errors import UsageError
 
 EXAMPLE = "2026-11-24T15:00:00Z"
@@ -67,7 +67,7 @@ def moment_of(option: str, text: str) -> datetime:
         raise UsageError(message)
     if zone is None:
         note = f"{option}: {text} has no time zone, so it is read as UTC: {iso(moment)}."
-        stderr_console().print(*cells(note), soft_wrap=True)
+        say(stderr_console(), note, folds=False)
     return moment
 
 

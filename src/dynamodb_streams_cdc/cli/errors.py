@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 import typer
 from botocore.exceptions import (
@@ -17,11 +18,14 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from dynamodb_streams_cdc.cli.output import print_report
 from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.aws.access import CREDENTIALS, UNREACHABLE, code_of, unreached
 from dynamodb_streams_cdc.operations.endpoint import masked
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.report import Report
+
+R = TypeVar("R", bound=Report)
 
 FAILED = 1
 MISUSED = 2
@@ -58,8 +62,21 @@ def sentences() -> Iterator[None]:
 
 
 @contextmanager
-def reported(report: Report, show: Callable[[], None]) -> Iterator[None]:
-    """Show the report, however the work ends; exit with a status if something is left."""
+def reported(
+    report: R,
+    show: Callable[[R], object],
+    *,
+    as_json: bool = False,
+    progress: AbstractContextManager[object] | None = None,
+) -> Iterator[None]:
+    """Show the report, however the work ends; exit with a status if something is left.
+
+    Args:
+        report: of the work.
+        show: writes it for a person.
+        as_json: writes it for other programs instead.
+        progress: of the work; it ends before the report is shown.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -68,7 +85,9 @@ def reported(report: Report, show: Callable[[], None]) -> Iterator[None]:
         report.failed = True
         raise
     finally:
-        show()
+        if progress is not None:
+            progress.__exit__(None, None, None)
+        (print_report if as_json else show)(report)
     if not report.complete:
         raise typer.Exit(INTERRUPTED if report.interrupted else FAILED)
 

@@ -1,6 +1,7 @@
 """`cdc forget`: erase what the pipeline holds of items that were deleted."""
 
 from collections import Counter
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -20,8 +21,8 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_report,
     print_some,
+    say,
     stderr_console,
     table,
     terminal,
@@ -90,12 +91,8 @@ def forget(
             progress=lambda place: status.update(f"reading {place}"),
             report=ForgetReport(unreached=deployment.manifest.further_sinks(source.name)),
         )
-
-        def show() -> None:
-            status.stop()
-            print_report(work.report) if as_json else _print(work.report, check=check)
-
-        with reported(work.report, show):
+        show = partial(_print, check=check)
+        with reported(work.report, show, as_json=as_json, progress=status):
             work.run(items, erases=not check)
 
 
@@ -110,15 +107,14 @@ def _print(report: ForgetReport, *, check: bool) -> None:
     told = [", ".join(f"{number:,} {status}" for status, number in sorted(statuses.items()))]
     if due := max((each.due for each in report.items if each.due), default=None):
         told.append(f"run it again after {due}")
-    console.print(*cells(f"{'; '.join(told)}."))
+    say(console, f"{'; '.join(told)}.")
     if (more := len(report.items) - MOST_LINES) > 0:
         console.print(f"... and {counted(more, 'more item')}: see --json.")
     unclear = [f"May be of one of the items, and cannot be read: {key}" for key in report.unclear]
     print_some(console, unclear, "object")
     for sink in report.unreached:
-        console.print(*cells(f"{sink}: no function erases there; look at its copy yourself."))
-    for problem in report.problems:
-        console.print(*cells(problem))
+        say(console, f"{sink}: no function erases there; look at its copy yourself.")
+    say(console, *report.problems)
     if report.interrupted:
         stderr_console().print("Interrupted: run it again to go on.")
 

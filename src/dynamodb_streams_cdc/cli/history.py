@@ -27,6 +27,7 @@ from dynamodb_streams_cdc.cli.output import (
     counted,
     pretty,
     print_json,
+    say,
     stderr_console,
     table,
     terminal,
@@ -105,7 +106,7 @@ def refuse_gaps(item: str, *states: StateAt) -> None:
             f"{', '.join(differing(state.gap))} between {shown(state.change.time)} and "
             f"{shown(state.gap.before.time)}; cdc redrive --item {item} fills gaps."
         )
-        stderr_console().print(*cells(sentence), soft_wrap=True)
+        say(stderr_console(), sentence, folds=False)
     if unsure:
         raise typer.Exit(FAILED)
 
@@ -119,9 +120,9 @@ def _show_state(item: str, found: StateAt, *, as_json: bool) -> None:
         by = f" by {change.actor}" if change.actor else ""
         of = f"{change.kind} of {shown(change.time)}{by}, version {change.version}"
         if found.state is None:
-            console.print(*cells(f"{item} did not exist at {moment}: {of}"))
+            say(console, f"{item} did not exist at {moment}: {of}")
         else:
-            console.print(*cells(f"{item} at {moment}: {of}"))
+            say(console, f"{item} at {moment}: {of}")
             console.print(pretty(found.state))
     refuse_gaps(item, found)
 
@@ -161,13 +162,12 @@ def _print(found: History) -> None:
     console.print(lines)
     console.print()
     entries = counted(len(found.entries), "entry", "entries")
-    console.print(*cells(f"{found.item}: {entries}"))
+    say(console, f"{found.item}: {entries}")
     if found.gaps:
-        console.print(
-            *cells(
-                f"{counted(len(found.gaps), 'gap')} (see the lines that begin with missing). "
-                f"Redrive dead letters to fill them: cdc redrive --item {found.item}"
-            )
+        say(
+            console,
+            f"{counted(len(found.gaps), 'gap')} (see the lines that begin with missing). "
+            f"Redrive dead letters to fill them: cdc redrive --item {found.item}",
         )
 
 

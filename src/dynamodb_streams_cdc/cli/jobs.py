@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dynamodb_streams_cdc.cli.errors import FAILED
-from dynamodb_streams_cdc.cli.output import cells, is_interactive, stderr_console
+from dynamodb_streams_cdc.cli.output import is_interactive, say, stderr_console
 from dynamodb_streams_cdc.control.functions import InvocationFailed
 from dynamodb_streams_cdc.entities import SEARCH
 from dynamodb_streams_cdc.operations.aws.access import permitted
@@ -124,10 +124,10 @@ def copies_of(deployment: Deployment, processors: Collection[str]) -> dict[str, 
 def tell_whether_it_goes_on(job: Job) -> None:
     """Say whether a job that was begun goes on, or begins again and why."""
     if job.resumed:
-        stderr_console().print(*cells(f"Job {job.name} goes on where it stopped."))
+        say(stderr_console(), f"Job {job.name} goes on where it stopped.")
     elif job.lost is not None:
         text = f"Job {job.name} begins again: {job.lost} is another than it was begun for."
-        stderr_console().print(*cells(text))
+        say(stderr_console(), text)
 
 
 def limit_of(units_per_second: float | None) -> CapacityLimit:
@@ -158,7 +158,7 @@ class Place:
         if self.runs is not None and run is not None:
             stop = _stop(self.runs.arn(run["name"]))
             text = f"The walk goes on without this command; run it again to watch. {stop}"
-        stderr_console().print(*cells(text), soft_wrap=True)
+        say(stderr_console(), text, folds=False)
 
 
 def _stop(arn: str) -> str:

@@ -200,8 +200,7 @@ def selection_of(
     Raises:
         UsageError: a processor is not deployed, or the duration is malformed.
     """
-    for processor in processors or ():
-        check_processor(deployment, "--processor", processor)
+    check_processors(deployment, processors)
     try:
         seconds = 0.0 if older_than is None else seconds_of(older_than)
     except ValueError as error:
@@ -233,6 +232,16 @@ def check_processor(deployment: Deployment, option: str, name: str) -> None:
     if name not in known:
         message = f"{option}: {deployment.stack} has {', '.join(known)}, and no processor {name!r}."
         raise UsageError(message)
+
+
+def check_processors(deployment: Deployment, names: Collection[str] | None) -> None:
+    """Refuse processors that were named with --processor, and are not deployed.
+
+    Raises:
+        UsageError: there are some.
+    """
+    for name in names or ():
+        check_processor(deployment, "--processor", name)
 
 
 def check_processors_of(

@@ -125,6 +125,12 @@ def cells(*values: object) -> list[Text]:
     return [value if isinstance(value, Text) else Text(visible(str(value))) for value in values]
 
 
+def say(console: Console, *sentences: str, folds: bool = True) -> None:
+    """Write sentences literally, as `cells` does; without `folds`, each stays on one line."""
+    for sentence in sentences:
+        console.print(*cells(sentence), soft_wrap=not folds)
+
+
 def age(seconds: float) -> str:
     """Return a time span in its largest unit: `45s`, `12m`, `3h`, `9d`."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
@@ -140,8 +146,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 def print_some(console: Console, sentences: Sequence[str], noun: str) -> None:
     """Write sentences, one a line, and how many more there are."""
-    for sentence in sentences[:MOST_LINES]:
-        console.print(*cells(sentence))
+    say(console, *sentences[:MOST_LINES])
     print_rest(console, {"": len(sentences) - MOST_LINES}, noun)
 
 
@@ -150,7 +155,7 @@ def print_rest(console: Console, causes: Mapping[str, int], noun: str) -> None:
     for cause, count in sorted(causes.items(), key=lambda each: (-each[1], each[0])):
         if count > 0:
             of = f" of {cause}" if cause else ""
-            console.print(*cells(f"... and {counted(count, f'more {noun}')}{of}: see --json."))
+            say(console, f"... and {counted(count, f'more {noun}')}{of}: see --json.")
 
 
 def pretty(document: Mapping[str, Any] | None) -> Text:

@@ -16,9 +16,9 @@ from dynamodb_streams_cdc.cli.options import (
     ManifestFile,
     Processors,
     Stack,
-    check_processor,
+    check_processors,
 )
-from dynamodb_streams_cdc.cli.output import cells, counted, print_report, terminal
+from dynamodb_streams_cdc.cli.output import counted, say, terminal
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AGGREGATION, SEARCH
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
@@ -59,8 +59,7 @@ def purge(
     seconds = _seconds(older_than)
     segments = segments_here(workers)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
-    for name in processor or ():
-        check_processor(deployment, "--processor", name)
+    check_processors(deployment, processor)
     chosen = sorted(
         processor
         or (p.name for p in deployment.manifest.processors if p.sink in (AGGREGATION, SEARCH))
@@ -84,15 +83,7 @@ def purge(
             capacity=limit_of(capacity),
             progress=shown,
         )
-
-        def show() -> None:
-            shown.__exit__()
-            if as_json:
-                print_report(work.report)
-            else:
-                _print(work.report)
-
-        with reported(work.report, show):
+        with reported(work.report, _print, as_json=as_json, progress=shown):
             work.run()
 
 
@@ -115,18 +106,14 @@ def _print(report: PurgeReport) -> None:
             continue
         done = "old enough" if report.dry_run else "deleted"
         purged = report.purged[name]
-        console.print(
-            *cells(f"{name}: {counted(met, 'tombstone', 'tombstones')}; {purged:,} {done}.")
-        )
+        say(console, f"{name}: {counted(met, 'tombstone', 'tombstones')}; {purged:,} {done}.")
     for name, reason in sorted(report.kept.items()):
-        console.print(*cells(f"{name}: nothing was deleted: {reason}."))
+        say(console, f"{name}: nothing was deleted: {reason}.")
     for fill in report.interrupted_fills:
         last = datetime.fromtimestamp(fill.at, UTC)
-        console.print(
-            *cells(
-                f"The {fill.operation} of job {fill.job} was interrupted: its last request came "
-                f"at {last:%Y-%m-%d %H:%M}Z. It holds no purge back; run it again to end it."
-            )
+        say(
+            console,
+            f"The {fill.operation} of job {fill.job} was interrupted: its last request came "
+            f"at {last:%Y-%m-%d %H:%M}Z. It holds no purge back; run it again to end it.",
         )
-    for problem in report.problems:
-        console.print(*cells(problem))
+    say(console, *report.problems)

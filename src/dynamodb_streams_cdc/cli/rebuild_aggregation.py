@@ -29,7 +29,7 @@ from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_report,
+    say,
     stderr_console,
     table,
     terminal,
@@ -95,11 +95,6 @@ def rebuild_aggregation(
             capacity=limit_of(capacity),
             progress=shown,
         )
-
-        def show() -> None:
-            shown.__exit__()
-            print_report(work.report) if as_json else _print(work.report)
-
         if rollback:
             confirm(f"Let readers of {processor} read the sums before the rebuild?", yes=yes)
             do: Callable[[], RebuildReport] = work.roll_back
@@ -121,7 +116,7 @@ def rebuild_aggregation(
             def do() -> RebuildReport:
                 return work.run(_job(deployment, source, "rebuild"))
 
-        with reported(work.report, show):
+        with reported(work.report, _print, as_json=as_json, progress=shown):
             do()
 
 
@@ -150,8 +145,7 @@ def _print(report: RebuildReport) -> None:
         lines.add_row(*cells(off.aggregate, off.measure, off.off))
     if report.off:
         console.print(lines)
-    for sentence in _sentences(report):
-        console.print(*cells(sentence))
+    say(console, *_sentences(report))
     if report.interrupted:
         stderr_console().print("Interrupted: readers read what they read; run it again to go on.")
 

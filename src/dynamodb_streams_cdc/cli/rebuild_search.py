@@ -27,7 +27,7 @@ from dynamodb_streams_cdc.cli.options import (
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
-    print_report,
+    say,
     stderr_console,
     table,
     terminal,
@@ -114,32 +114,30 @@ def rebuild_search(
     method = name_of_work or "run"
     confirm(f"{_WORK[method]} {', '.join(chosen)}?", yes=yes)
     reports = Reports()
-    with progress(source.about * 2 * len(chosen), "items and documents") as shown:
-
-        def show() -> None:
-            shown.__exit__()
-            print_report(reports) if as_json else _print(reports)
-
-        with reported(reports, show):
-            for name in chosen:
-                work = RebuildSearch(
-                    deployment.functions,
-                    processor,
-                    name,
-                    source.stream_arn,
-                    source.key_types,
-                    accept=accept,
-                    segments=segments,
-                    workers=workers,
-                    capacity=limit_of(capacity),
-                    settle=settle,
-                    progress=shown,
-                )
-                reports.indexes.append(work.report)
-                try:
-                    getattr(work, method)()
-                except OperationError as error:  # the other indexes go on
-                    work.report.problems.append(str(error))
+    total = source.about * 2 * len(chosen)
+    with (
+        progress(total, "items and documents") as shown,
+        reported(reports, _print, as_json=as_json, progress=shown),
+    ):
+        for name in chosen:
+            work = RebuildSearch(
+                deployment.functions,
+                processor,
+                name,
+                source.stream_arn,
+                source.key_types,
+                accept=accept,
+                segments=segments,
+                workers=workers,
+                capacity=limit_of(capacity),
+                settle=settle,
+                progress=shown,
+            )
+            reports.indexes.append(work.report)
+            try:
+                getattr(work, method)()
+            except OperationError as error:  # the other indexes go on
+                work.report.problems.append(str(error))
 
 
 _WORK = {
@@ -167,16 +165,14 @@ def _print(reports: Reports) -> None:
     for report in reports.indexes:
         _print_refusals(report)
         if report.read:
-            console.print(
-                *cells(
-                    f"{report.index}: {report.read:,} items and tombstones read, "
-                    f"{report.copied:,} documents copied."
-                )
+            say(
+                console,
+                f"{report.index}: {report.read:,} items and tombstones read, "
+                f"{report.copied:,} documents copied.",
             )
         if report.done:
-            console.print(*cells(f"{report.index}: {_DONE[report.done].format(**asdict(report))}"))
-        for problem in report.problems:
-            console.print(*cells(problem))
+            say(console, f"{report.index}: {_DONE[report.done].format(**asdict(report))}")
+        say(console, *report.problems)
     if reports.interrupted:
         stderr_console().print("Interrupted: run it again to go on.")
 
@@ -192,4 +188,4 @@ def _print_refusals(report: RebuildReport) -> None:
     if rows:
         terminal().print(lines)
     if (rest := report.refused + report.differing - MOST_LINES) > 0:
-        terminal().print(*cells(f"... and {rest:,} more: see --json."))
+        say(terminal(), f"... and {rest:,} more: see --json.")

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ from dynamodb_streams_cdc.cli.output import (
     print_json,
     print_rest,
     print_some,
+    say,
     stderr_console,
     table,
     terminal,
@@ -116,7 +118,7 @@ def redrive(
         keys = [each.key for each in found]
     report = RedriveReport(len(keys))
     run = Redrive(deployment.store, deployment.functions, names)
-    with reported(report, lambda: _print(report, as_json=as_json)):
+    with reported(report, partial(_print, as_json=as_json)):
         with _progress(len(keys), shown=not as_json) as progress:
             task = progress.add_task("Redriving", total=len(keys))
             for result in run.run(keys):
@@ -139,9 +141,7 @@ def _confirmed(deployment: Deployment, found: Sequence[DeadLetterSummary]) -> bo
     for (processor, reason), count in sorted(
         Counter((each.processor, each.reason) for each in found).items()
     ):
-        console.print(
-            *cells(f"  {counted(count, 'dead letter')} of {processor or '?'}: {reason or '?'}")
-        )
+        say(console, f"  {counted(count, 'dead letter')} of {processor or '?'}: {reason or '?'}")
     console.print(
         *cells(f"Redrive {summary(found)}, through the functions of {deployment.stack}? [y/N] "),
         end="",
@@ -188,8 +188,7 @@ def _print(report: RedriveReport, *, as_json: bool) -> None:
             )
         unknown = [f"{name}: left a message without a dead letter: {b}" for b in cleared.unknown]
         print_some(console, unknown, "message")
-    for problem in report.problems:
-        console.print(*cells(problem))
+    say(console, *report.problems)
 
 
 def _print_left(console: Console, report: RedriveReport) -> None:

@@ -15,15 +15,15 @@ from dynamodb_streams_cdc.cli.options import (
     Processors,
     Stack,
     Table,
-    check_processor,
+    check_processors,
     check_processors_of,
 )
 from dynamodb_streams_cdc.cli.output import (
     MOST_LINES,
     cells,
     counted,
-    print_report,
     print_rest,
+    say,
     stderr_console,
     table,
     terminal,
@@ -81,15 +81,14 @@ def repair(
         )
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
-    for name in processor or ():
-        check_processor(deployment, "--processor", name)
+    check_processors(deployment, processor)
     keys = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
     check_processors_of(deployment, source.name, processor)
     if differences is None:
         items = source.scan() if keys is None else [keys]
         report = RepairReport()
-        with reported(report, lambda: print_report(report) if as_json else _print(report)):
+        with reported(report, _print, as_json=as_json):
             Repair.of(deployment, source, processor or ()).run(items, report)
         return
     sinks = {
@@ -106,15 +105,12 @@ def repair(
     )
     work = RepairDifferences(deployment.functions, source.stream_arn, source.key_types, sinks)
     work.report.verification_complete = found.complete
-    with reported(work.report, lambda: _show(work.report, as_json=as_json)):
+    with reported(work.report, _print_differences, as_json=as_json):
         chosen = (e for e in found.differences if not processor or e["sink"] in processor)
         work.run(chosen)
 
 
-def _show(report: DifferencesReport, *, as_json: bool) -> None:
-    if as_json:
-        print_report(report)
-        return
+def _print_differences(report: DifferencesReport) -> None:
     console = terminal()
     lines = table(("not repaired", "sink", "difference", "why"))
     for each in report.unrepaired[:MOST_LINES]:
@@ -127,7 +123,7 @@ def _show(report: DifferencesReport, *, as_json: bool) -> None:
         moved = report.moved[name]
         by_itself = f"; {counted(moved, 'copy', 'copies')} had changed meanwhile" if moved else ""
         done = counted(report.repaired[name], "copy", "copies")
-        console.print(*cells(f"{name}: {done} repaired{by_itself}."))
+        say(console, f"{name}: {done} repaired{by_itself}.")
     if report.ended and not report.differences:
         console.print("0 differences to repair.")
     if not report.verification_complete:
@@ -156,13 +152,12 @@ def _print(report: RepairReport) -> None:
         f"{', '.join(repaired) or 'none'}."
     )
     for name in report.not_repairable:
-        console.print(*cells(f"{name} was not repaired: {NOT_REPAIRABLE}."))
+        say(console, f"{name} was not repaired: {NOT_REPAIRABLE}.")
     if gone := max(report.gone.values(), default=0):
         console.print(
             f"Not in the table: {counted(gone, 'item')}; no copy shows them, and tombstones have "
             "their keys for seven days. Check the keys."
         )
-    for problem in report.problems:
-        console.print(*cells(problem))
+    say(console, *report.problems)
     if report.interrupted:
         stderr_console().print("Interrupted: the other items are unchanged; run it again.")

@@ -16,7 +16,7 @@ from dynamodb_streams_cdc.cli.options import (
     ManifestFile,
     Stack,
 )
-from dynamodb_streams_cdc.cli.output import age, cells, plain, print_json, table, terminal
+from dynamodb_streams_cdc.cli.output import age, cells, plain, print_json, say, table, terminal
 from dynamodb_streams_cdc.errors import visible
 from dynamodb_streams_cdc.operations.errors import UsageError
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -121,7 +121,7 @@ def _print(found: Status) -> None:
                 known = "Unknown" if cell.value is None else "Partly known"
                 reasons[known, cell.unknown][row.label] = None
     for (known, reason), labels in reasons.items():
-        console.print(*cells(f"{known} {', '.join(labels)}: {reason}"), soft_wrap=True)
+        say(console, f"{known} {', '.join(labels)}: {reason}", folds=False)
 
 
 def _text(row: Row, cell: Cell | None) -> str:

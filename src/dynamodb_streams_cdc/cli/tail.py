@@ -15,7 +15,7 @@ from dynamodb_streams_cdc.cli.options import (
     ManifestFile,
     Stack,
 )
-from dynamodb_streams_cdc.cli.output import cells, plain, stderr_console, terminal
+from dynamodb_streams_cdc.cli.output import plain, say, stderr_console, terminal
 from dynamodb_streams_cdc.errors import CdcError, visible
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
 from dynamodb_streams_cdc.operations.selection import check_table_of
@@ -167,7 +167,7 @@ def _show(change: Change, entity: str | None, *, as_json: bool) -> None:
         changed = f"(images unreadable: {error})"
     words = (f"{change.kind:8}", entity or "-", change.item_id, change.actor or "-", changed)
     line = "  ".join((shown(change.time), *words)).rstrip()
-    terminal().print(*cells(line), soft_wrap=True)
+    say(terminal(), line, folds=False)
 
 
 def _as_json(change: Change, entity: str | None) -> dict[str, Any]:
@@ -179,4 +179,4 @@ def _as_json(change: Change, entity: str | None) -> dict[str, Any]:
 
 
 def _say(sentence: str) -> None:
-    stderr_console().print(*cells(sentence), soft_wrap=True)
+    say(stderr_console(), sentence, folds=False)

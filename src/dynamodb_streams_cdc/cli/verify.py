@@ -36,7 +36,7 @@ from dynamodb_streams_cdc.cli.options import (
     Stack,
     Table,
     check_entity,
-    check_processor,
+    check_processors,
     check_processors_of,
 )
 from dynamodb_streams_cdc.cli.output import (
@@ -44,6 +44,7 @@ from dynamodb_streams_cdc.cli.output import (
     cells,
     counted,
     print_json_list,
+    say,
     table,
     terminal,
 )
@@ -55,7 +56,12 @@ from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.repair_differences import CORRECT
 from dynamodb_streams_cdc.operations.stack import Deployment
-from dynamodb_streams_cdc.operations.verify import NOT_COMPARABLE, SETTLE_SECONDS, Verify
+from dynamodb_streams_cdc.operations.verify import (
+    NOT_COMPARABLE,
+    SETTLE_SECONDS,
+    Verify,
+    VerifyReport,
+)
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 DAY = 24 * 3600.0
@@ -95,8 +101,7 @@ def verify(
         message = "Give an item's keys, or --entity and --share; not both."
         raise UsageError(message)
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
-    for name in processor or ():
-        check_processor(deployment, "--processor", name)
+    check_processors(deployment, processor)
     item = parse_item_keys(key, deployment.manifest.source_table(source_table)) if key else None
     source = RepairSource(deployment, source_table)
     check_processors_of(deployment, source.name, processor)
@@ -154,7 +159,6 @@ def verify(
             keeps_problems=on is not None,
             named=bool(processor),
         )
-        report = work.report
 
         def write() -> None:
             if as_json:
@@ -163,8 +167,7 @@ def verify(
                 _print(work, _chosen(environment, stack, manifest, source_table))
             sys.stdout.flush()
 
-        def show() -> None:
-            shown.__exit__()
+        def show(report: VerifyReport) -> None:
             with suppress(BrokenPipeError):  # a reader that has enough has been told
                 write()
             if report.interrupted:
@@ -172,13 +175,13 @@ def verify(
             if report.ended:
                 work.finish()
 
-        with reported(report, show):
+        with reported(work.report, show, progress=shown):
             if item is not None:
                 work.run_items([item])
             else:
                 work.run()
                 if entity is None:
-                    note_verified(deployment.functions, report, processors)
+                    note_verified(deployment.functions, work.report, processors)
 
 
 def _chosen(environment: str, stack: str | None, manifest: str | None, table: str | None) -> str:
@@ -251,42 +254,37 @@ def _print(work: Verify, chosen: str) -> None:
         elif name in report.left_out:
             told.append("not all of it compared")
         verdict = ", ".join(told) or "all right"
-        console.print(*cells(f"{name}: {read:,} items and copies read; {verdict}."))
+        say(console, f"{name}: {read:,} items and copies read; {verdict}.")
     for name in report.not_compared:
-        console.print(*cells(f"{name} was not compared: {NOT_COMPARABLE}."))
+        say(console, f"{name} was not compared: {NOT_COMPARABLE}.")
     for name, parts in report.left_out.items():
         for part in parts:
-            console.print(*cells(f"{name} was compared without {part}."))
+            say(console, f"{name} was compared without {part}.")
     if report.share < 1:
-        console.print(
-            *cells(
-                f"Read {report.share:.2%} of the table and of the copies; sums take all of them."
-            )
+        say(
+            console,
+            f"Read {report.share:.2%} of the table and of the copies; sums take all of them.",
         )
     if report.moving:
-        console.print(
-            *cells(
-                f"{counted(report.moving, 'copy or sum', 'copies or sums')} changed at every look "
-                "or had no answer, and could not be verified: try again later."
-            )
+        say(
+            console,
+            f"{counted(report.moving, 'copy or sum', 'copies or sums')} changed at every look "
+            "or had no answer, and could not be verified: try again later.",
         )
     if report.unchecked:
-        console.print(
-            *cells(
-                f"{counted(report.unchecked, 'copy', 'copies')} of items with keys of more than "
-                "500 bytes were compared with the table only one way."
-            )
+        say(
+            console,
+            f"{counted(report.unchecked, 'copy', 'copies')} of items with keys of more than "
+            "500 bytes were compared with the table only one way.",
         )
-    for problem in report.problems:
-        console.print(*cells(problem))
+    say(console, *report.problems)
     all_kinds = set[str]().union(*report.differences.values())
     if report.ended and all_kinds == {DifferenceKind.REFUSED.value}:
-        console.print(*cells(f"To repair: {CORRECT}."), soft_wrap=True)
+        say(console, f"To repair: {CORRECT}.", folds=False)
     elif report.count and report.ended:
-        console.print(
-            *cells(
-                f"To repair: cdc verify {chosen} --json > differences.json, then "
-                f"cdc repair {chosen} --from differences.json"
-            ),
-            soft_wrap=True,
+        say(
+            console,
+            f"To repair: cdc verify {chosen} --json > differences.json, then "
+            f"cdc repair {chosen} --from differences.json",
+            folds=False,
         )
