@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +20,8 @@ from tests.factories import change, order, record
 from tests.fake_pipeline import given_up, lambdas_key
 from tests.infrastructure.deployment import Deployment, context_of
 from tests.infrastructure.policies import Request
-from tests.infrastructure.templates import Assembly, environment_of, flat, only, statements
-from tests.infrastructure.test_permissions import OTHERS_CALL, Calls, _deployed, _is_among
+from tests.infrastructure.templates import Assembly, flat, only, statements
+from tests.infrastructure.test_permissions import Calls, check
 from tests.lambdas.conftest import (
     ENVIRONMENT,
     aws,  # noqa: F401 - a fixture
@@ -93,7 +92,6 @@ def test_the_erasure_calls_what_its_role_allows_and_all_of_it(
 ) -> None:
     assembly: Assembly = request.getfixturevalue(environment)
     function = only(assembly.pipeline, "AWS::Lambda::Function", "Erasure")
-    variables = environment_of(function)
     sinks = '{"notifications": "notify"}' if environment == "notifying" else "{}"
     for name, value in {**HERE, "OWN_SINKS": sinks}.items():
         monkeypatch.setenv(name, value)
@@ -121,16 +119,7 @@ def test_the_erasure_calls_what_its_role_allows_and_all_of_it(
         for holder, action, resource in statements(assembly.pipeline)
         if holder == role
     }
-    deployed = {
-        HERE[name]: f"{resource}.Arn"
-        for name, resource in variables.items()
-        if resource in assembly.pipeline["Resources"]
-    }
-    needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
-    assert [each for each in needed if not _is_among(each, granted)] == []
-    own = {each for each in granted if each[0] not in OTHERS_CALL}
-    assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
-    assert refused(Deployment(assembly), function, calls) == []
+    check(assembly, function, calls, granted, granted, HERE)
 
 
 def walk(operation: str, record_of: Any, invocation: LambdaContext) -> Any:
@@ -141,23 +130,6 @@ def walk(operation: str, record_of: Any, invocation: LambdaContext) -> Any:
         assert not answer["problem"], answer
         if (at := answer["at"]) is None:
             return answer
-
-
-def refused(deployment: Deployment, function: Mapping[str, Any], calls: Calls) -> list[str]:
-    """What IAM refuses of the calls, by the policies of the role and of buckets and domain."""
-    properties = function["Properties"]
-    role = deployment.value("pipeline", properties["Role"])
-    variables = deployment.value("pipeline", properties["Environment"]["Variables"])
-    names = {HERE[name]: value for name, value in variables.items() if name in HERE}
-    found = []
-    for (action, resource), keys in calls.contexts.items():
-        name, slash, rest = resource.partition("/")
-        deployed = "" if name == "domain" else names.get(name, name)
-        arn = deployment.arn(action, f"{deployed}{slash}{rest.partition('?')[0]}")
-        decision = deployment.decide(Request(role, action, arn, keys))
-        if not decision.allowed:
-            found.append(f"{action} on {arn}: {decision.because}")
-    return found
 
 
 def test_a_gone_object_is_not_a_lost_permission(sandbox: Assembly) -> None:

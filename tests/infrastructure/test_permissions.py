@@ -275,23 +275,9 @@ def test_a_function_calls_what_its_role_allows_and_all_of_it(
         (action, re.sub(r"^cdc-\w+-search-DomainArn", "domain", resource))
         for action, resource in allowed(template, processor)
     }
-    deployed = {
-        ENVIRONMENT[name]: resource if name == "TOPIC_ARN" else f"{resource}.Arn"
-        for name, resource in variables.items()
-        if resource in template["Resources"]
-    }
-    needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
-    assert [each for each in needed if not _is_among(each, granted)] == []
-    assert set(calls.contexts) == calls.needed
-    refused = refusals(Deployment(assembly), processor, calls)
-    assert refused == []
     destination = flat(template["Outputs"]["OnFailureBucketName"]["Value"])
-    own = {
-        each
-        for each in granted
-        if each[0] not in OTHERS_CALL and not each[1].startswith(destination)
-    }
-    assert [each for each in own if not any(_is_among(used, {each}) for used in needed)] == []
+    own = {each for each in granted if not each[1].startswith(destination)}
+    check(assembly, function, calls, granted, own)
 
 
 def operate(handler: Handler, processor: str, invocation: LambdaContext) -> None:
@@ -346,12 +332,38 @@ def rebuild(
     assert handler({**asked, "step": "delete", "number": 3}, invocation)["done"]
 
 
-def refusals(deployment: Deployment, processor: str, calls: Calls) -> list[str]:
+def check(
+    assembly: Assembly,
+    function: dict[str, Any],
+    calls: Calls,
+    granted: set[Permission],
+    own: set[Permission],
+    here: Mapping[str, str] = ENVIRONMENT,
+) -> None:
+    """Compare what a function called with what its role is granted, and with what IAM decides.
+
+    `own` are the grants that nothing but the function's code uses; `here` are its variables.
+    """
+    deployed = {
+        here[name]: resource if name == "TOPIC_ARN" else f"{resource}.Arn"
+        for name, resource in environment_of(function).items()
+        if resource in assembly.pipeline["Resources"]
+    }
+    needed = {(action, _deployed(resource, deployed)) for action, resource in calls.needed}
+    assert [each for each in needed if not _is_among(each, granted)] == []
+    assert set(calls.contexts) == calls.needed
+    assert refusals(Deployment(assembly), function["Properties"], calls, here) == []
+    used = {each for each in own if any(_is_among(one, {each}) for one in needed)}
+    assert [each for each in own - used if each[0] not in OTHERS_CALL] == []
+
+
+def refusals(
+    deployment: Deployment, function: Mapping[str, Any], calls: Calls, here: Mapping[str, str]
+) -> list[str]:
     """What IAM refuses of the calls, by the policies of the role and of buckets and domain."""
-    function = processors(deployment.assembly.pipeline)[processor]["Properties"]
     role = deployment.value("pipeline", function["Role"])
     variables = deployment.value("pipeline", function["Environment"]["Variables"])
-    names = {ENVIRONMENT[name]: value for name, value in variables.items() if name in ENVIRONMENT}
+    names = {here[name]: value for name, value in variables.items() if name in here}
     found = []
     for (action, resource), keys in calls.contexts.items():
         name, slash, rest = resource.partition("/")
