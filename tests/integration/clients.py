@@ -5,6 +5,7 @@ The clients do not retry, like those of the functions; each test chooses how lon
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,17 +14,20 @@ from botocore.config import Config
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 
 from dynamodb_streams_cdc import Processor, Sink
+from dynamodb_streams_cdc.operations.jobs import Job
+from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from local.deployed.deployment import session
 from tests.factories import SOURCE, FakeContext, ManualClock
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
+    from dynamodb_streams_cdc.control.functions import Functions
     from dynamodb_streams_cdc.deadline import Clock
 
 
@@ -67,6 +71,18 @@ def invoke(
         [failure["itemIdentifier"] for failure in answer["batchItemFailures"]],
         [dead_letter.reason for dead_letter in dead_letters.dead_letters.values()],
     )
+
+
+def differences(functions: Functions, name: str, keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Verify the copies of aggregation, audit and search; return what differs, for a repair."""
+    sinks = {sink: sink for sink in ("aggregation", "audit", "search")}
+    with closing(Job(name, {})) as job:
+        work = Verify(functions, keys, sinks, job, settle=0)
+        report = work.run()
+        assert (report.problems, report.moving) == ([], 0)
+        found = [{**each, "sink": each["processor"]} for each in work.differences()]
+        work.finish()
+    return found
 
 
 def sequence_number(record: dict[str, Any]) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
+from dynamodb_streams_cdc import Deadline
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
+from lambdas.example_domain.order import INDEX
 from local.deployed.deployment import session
 from local.services import service
+from tests.contracts.index import ReadableIndex
 from tests.integration import clients
 from tests.integration.clients import table
 from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
@@ -81,6 +85,16 @@ def proxied(request: pytest.FixtureRequest, shared_proxy: FaultyProxy) -> Iterat
 @pytest.fixture
 def log(proxied: DynamoDBClient, dynamodb_local: DynamoDBClient) -> DynamoDbLog:
     return DynamoDbLog(proxied, table(dynamodb_local, ("item", "S"), ("version", "S")))
+
+
+@pytest.fixture
+def index(opensearch_url: str) -> Iterator[ReadableIndex]:
+    client = clients.opensearch(opensearch_url)
+    made = ReadableIndex(client, f"failures-{uuid4()}", INDEX.properties, INDEX.settings)
+    made.create(Deadline())
+    yield made
+    client.indices.delete(index=f"{made.name}*")
+    client.close()
 
 
 @pytest.fixture

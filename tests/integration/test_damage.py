@@ -25,10 +25,10 @@ from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.backfill import Backfill
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair_differences import RepairDifferences
-from dynamodb_streams_cdc.operations.verify import Verify
 from dynamodb_streams_cdc.sinks.documents import CDC
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters
 from tests.factories import FakeContext
+from tests.integration.clients import differences
 from tests.lambdas.conftest import create_table
 
 if TYPE_CHECKING:
@@ -94,13 +94,7 @@ class Stores:
 
     def differences(self, name: str) -> list[dict[str, Any]]:
         self.search.indices.refresh(index="damage-write")
-        work = Verify(self, KEYS, SINKS, Job(name, {}), settle=0)
-        report = work.run()
-        assert (report.problems, report.moving) == ([], 0)
-        found = [{**each, "sink": each["processor"]} for each in work.differences()]
-        work.finish()
-        work.job.close()
-        return found
+        return differences(self, name, KEYS)
 
     # Damage to documents
 

@@ -5,10 +5,9 @@ lasts. What each error is for a port is in `test_failure_table` and `test_failur
 processor makes of it is in `tests/unit/test_stream_processor.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -21,7 +20,6 @@ from dynamodb_streams_cdc.sinks.log_entries import Entry
 from lambdas.example_domain.order import INDEX
 from tests.contracts.index import ReadableIndex
 from tests.factories import NOON, ManualClock, order, record
-from tests.integration import clients
 from tests.integration.clients import Invoked, invoke, sequence_number
 from tests.integration.faulty_proxy import Exchange, FaultyProxy
 from tests.integration.test_failure_table import (
@@ -60,16 +58,6 @@ def document(image: dict[str, Any]) -> dict[str, Any]:
 
 def contributions(image: dict[str, Any]) -> dict[str, Any]:
     return {image.get("month", "month#1997-01"): {"revenue": image["total"]}}
-
-
-@pytest.fixture
-def index(opensearch_url: str) -> Iterator[ReadableIndex]:
-    client = clients.opensearch(opensearch_url)
-    made = ReadableIndex(client, f"outcomes-{uuid4()}", INDEX.properties, INDEX.settings)
-    made.create(Deadline())
-    yield made
-    client.indices.delete(index=f"{made.name}*")
-    client.close()
 
 
 def late() -> ManualClock:

@@ -27,23 +27,9 @@ from tests.integration.clients import result_of
 from tests.integration.faulty_proxy import PAGE, Answer, Exchange, faulty_proxy, reset
 
 
-def name_of() -> str:
-    return f"failures-{uuid4()}"
-
-
 def upsert(item_id: str = "item", version: str = "1", **fields: Any) -> Upsert:
     stamp = {"item": item_id, "version": version, "changed_at": 7.0, "written_at": 8.0}
     return Upsert(item_id, {**fields, "cdc": {**stamp, "deleted": False}})
-
-
-@pytest.fixture
-def index(opensearch_url: str) -> Iterator[ReadableIndex]:
-    client = clients.opensearch(opensearch_url)
-    made = ReadableIndex(client, name_of(), INDEX.properties, INDEX.settings)
-    made.create(Deadline())
-    yield made
-    client.indices.delete(index=f"{made.name}*")
-    client.close()
 
 
 PARSING = "mapper_parsing_exception"
@@ -245,7 +231,7 @@ def test_an_index_that_cannot_be_made_blames_no_document(
 
 def test_a_node_that_is_not_there() -> None:
     client = clients.opensearch("http://127.0.0.1:1")
-    index = ReadableIndex(client, name_of(), INDEX.properties, INDEX.settings)
+    index = ReadableIndex(client, "nowhere", INDEX.properties, INDEX.settings)
     [refused] = index.upsert([upsert()], Deadline())
     assert type(refused) is RetryableError
     assert "Connection refused" in str(refused)

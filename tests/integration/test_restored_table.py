@@ -18,8 +18,8 @@ from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.operations.backfill import Backfill
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.repair_differences import REDRIVE, RepairDifferences
-from dynamodb_streams_cdc.operations.verify import Verify
 from lambdas.example_domain.stories.purchases import SAMPLE
+from tests.integration.clients import differences
 
 SINKS = {name: name for name in ("aggregation", "audit", "search")}
 KEPT, CHANGED, DELETED, CREATED = 60, 20, 10, 10
@@ -40,15 +40,9 @@ def before(dynamodb_local_url: str, opensearch_url: str) -> Iterator[Operated]:
     made.empty("index")
 
 
-def differences(stores: Operated, name: str) -> list[dict[str, Any]]:
+def differences_of(stores: Operated, name: str) -> list[dict[str, Any]]:
     stores.invoke("search", {"operation": "verify", "of": "copies", "limit": 1, "Records": []})
-    work = Verify(stores, KEYS, SINKS, Job(name, {}), settle=0)
-    report = work.run()
-    assert (report.problems, report.moving) == ([], 0)
-    found = [{**each, "sink": each["processor"]} for each in work.differences()]
-    work.finish()
-    work.job.close()
-    return found
+    return differences(stores, name, KEYS)
 
 
 def kinds(found: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
@@ -83,7 +77,7 @@ def test_copies_follow_a_restored_table(
         "restore", dynamodb_local_url, opensearch_url, "restored", epoch="0002", since=RESTORED
     )
     after.create(restored_items)
-    found = kinds(differences(after, "restored"))
+    found = kinds(differences_of(after, "restored"))
     assert found == {
         **{(sink, "wrong"): CHANGED for sink in SINKS},
         **{(sink, "missing"): DELETED for sink in SINKS},
@@ -92,15 +86,15 @@ def test_copies_follow_a_restored_table(
 
     fill = Backfill(after, after.stream, KEYS, [*SINKS], Job("fill", {})).run()
     assert fill.complete
-    extra = differences(after, "filled")
+    extra = differences_of(after, "filled")
     assert kinds(extra) == {(sink, "extra"): CREATED for sink in SINKS}
 
     report = RepairDifferences(after, after.stream, KEYS, SINKS).run(extra)
     assert report.repaired == {"aggregation": CREATED, "search": CREATED}
     assert {(each.sink, each.why) for each in report.unrepaired} == {("audit", REDRIVE)}
-    left = differences(after, "repaired")
+    left = differences_of(after, "repaired")
     assert kinds(left) == {("audit", "extra"): CREATED}
 
     # Dead letters of the table before, redriven late: the log has them once more, in their place.
     live(after, lost)
-    assert kinds(differences(after, "redriven")) == kinds(left)
+    assert kinds(differences_of(after, "redriven")) == kinds(left)

@@ -4,19 +4,20 @@ On real services and in real time: earlier changes stay applied, the invocation 
 reports the first change that is not applied, and the next one finishes.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, ChangeLog, Deadline, Processor, Search, Sink
+from dynamodb_streams_cdc import Aggregation, ChangeLog, Processor, Search, Sink
 from dynamodb_streams_cdc.aws import opensearch_documents as index_module
 from dynamodb_streams_cdc.aws.dynamodb.ledger import DynamoDbLedger
 from dynamodb_streams_cdc.aws.dynamodb.log import DynamoDbLog
 from dynamodb_streams_cdc.aws.s3 import S3DeadLetters
 from dynamodb_streams_cdc.deadline import SystemClock
 from dynamodb_streams_cdc.testing.memory import MemoryDeadLetters, MemoryLedger
-from lambdas.example_domain.order import INDEX, contributions, document
+from lambdas.example_domain.order import contributions, document
 from tests.contracts.index import ReadableIndex
 from tests.factories import SOURCE, FakeContext, order, record
 from tests.integration import clients
@@ -100,28 +101,23 @@ def test_a_log_that_hangs(
     assert entries() == 100
 
 
-def test_an_index_that_hangs(opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_hangs(
+    index: ReadableIndex, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_module, "REQUEST_SECONDS", PATIENCE)
     monkeypatch.setattr(index_module, "BULK_BYTES", 25_000)
-    client = clients.opensearch(opensearch_url)
-    direct = ReadableIndex(client, f"hangs-{uuid4()}", INDEX.properties, INDEX.settings)
-    direct.create(Deadline())
     with faulty_proxy(opensearch_url) as proxy:
         behind = clients.opensearch(proxy.url)
-        sink = Search(
-            ReadableIndex(behind, direct.name, INDEX.properties, INDEX.settings), document
-        )
-        proxy.times(FOR_EVER, f"POST /{direct.alias}/_bulk", Exchange.hang, after=1)
+        sink = Search(replace(index, client=behind), document)
+        proxy.times(FOR_EVER, f"POST /{index.alias}/_bulk", Exchange.hang, after=1)
         hung = Hung(sink, RECORDS[:100])
-        done = len(direct.search())
+        done = len(index.search())
         assert 0 < done < 100
         assert hung.first == sequence_number(RECORDS[done])
         proxy.heal()
         finish(sink, RECORDS[done:100])
         behind.close()
-    assert len(direct.search()) == 100
-    client.indices.delete(index=f"{direct.name}-v1")
-    client.close()
+    assert len(index.search()) == 100
 
 
 def test_a_bucket_that_hangs(emulator_url: str) -> None:

@@ -10,9 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from dynamodb_streams_cdc import Change, Processor, RetryableError, Search, Source
 from dynamodb_streams_cdc.testing import Diverged, FaultKind, Items, Trial, check_convergence
@@ -227,37 +225,28 @@ def test_tumbling_windows_have_one_lane() -> None:
     assert report.schedules == 20
 
 
-def test_a_table_of_moto_is_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        table = boto3.resource("dynamodb", region_name="us-east-1").create_table(
-            TableName="copies",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        handlers = len(emitted(table))
+def test_a_table_of_moto_is_a_port(copies: Any) -> None:
+    handlers = len(emitted(copies))
 
-        def make(trial: Trial) -> Any:
-            for row in table.scan()["Items"]:
-                table.delete_item(Key=row)
-            trial.faulty(table)
+    def make(trial: Trial) -> Any:
+        for row in copies.scan()["Items"]:
+            copies.delete_item(Key=row)
+        trial.faulty(copies)
 
-            def handler(event: Any, context: Any) -> None:
-                for record in event["Records"]:
-                    table.put_item(Item={"id": key_of(record)})
+        def handler(event: Any, context: Any) -> None:
+            for record in event["Records"]:
+                copies.put_item(Item={"id": key_of(record)})
 
-            return handler, lambda: {row["id"] for row in table.scan()["Items"]}
+        return handler, lambda: {row["id"] for row in copies.scan()["Items"]}
 
-        report = check_convergence(
-            make,
-            wanted=lambda items: set(items.history),
-            faults=(FaultKind.CRASH_AFTER, FaultKind.FAILING, FaultKind.TIMEOUT),
-            schedules=4,
-        )
-        assert sum(report.struck.values()) > 0
-        assert len(emitted(table)) == handlers
+    report = check_convergence(
+        make,
+        wanted=lambda items: set(items.history),
+        faults=(FaultKind.CRASH_AFTER, FaultKind.FAILING, FaultKind.TIMEOUT),
+        schedules=4,
+    )
+    assert sum(report.struck.values()) > 0
+    assert len(emitted(copies)) == handlers
 
 
 def emitted(table: Any) -> list[Any]:
