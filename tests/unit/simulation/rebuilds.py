@@ -216,9 +216,6 @@ class Story:
                         choice, lambda work: work.finish(work.state()["live"], self._job)
                     )
 
-    def _finish(self, work: RebuildAggregation) -> RebuildReport:
-        return work.finish(work.state()["live"], self._job)
-
     def _until_done(self, name: str, do: Callable[[RebuildAggregation], RebuildReport]) -> None:
         for attempt in range(60):
             clock = self.simulation.virtual_clock

@@ -5,7 +5,7 @@ purged tombstones follow. In the end all poison is fixed, and every dead letter 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 
@@ -14,14 +14,9 @@ from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.operations.redrive import RedriveStatus
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.search import Search
-from dynamodb_streams_cdc.testing.simulation import (
-    Consumer,
-    PipelineUnderTest,
-    Simulation,
-    VirtualClock,
-    generate_dead_letters,
-)
+from dynamodb_streams_cdc.testing.simulation import Simulation, generate_dead_letters
 from tests.schedules import parts_of, schedules
+from tests.unit.simulation.mutants import assert_wrong, seeds
 from tests.unit.simulation.test_simulation_mutations import LedgerWithoutRevision
 
 SCHEDULES = schedules(2_000)
@@ -52,23 +47,17 @@ def test_every_schedule_ends_consistent_without_dead_letters(
 
 
 def test_without_the_revision_a_concurrent_repair_counts_twice() -> None:
-    def consumers(virtual_clock: VirtualClock) -> list[Consumer]:
-        return PipelineUnderTest(virtual_clock, ledger=LedgerWithoutRevision()).consumers()
-
-    def fails(seed: int) -> bool:
-        return bool(Simulation(generate_dead_letters(seed), consumers).run().problems)
-
-    assert any(map(fails, seeds(67)))
+    assert_wrong(generate_dead_letters, seeds(67), ledger=LedgerWithoutRevision)
 
 
 def test_without_late_repair_a_purged_item_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "LATE_SECONDS", float("inf"))
-    assert any(map(fails, seeds(38)))
+    assert_wrong(generate_dead_letters, seeds(38))
 
 
 def test_without_repair_after_replay_a_dead_letter_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SinkApplier, "repair", lambda self, changes: {})
-    assert any(map(fails, seeds(0, 3, 4)))
+    assert_wrong(generate_dead_letters, seeds(0, 3, 4))
 
 
 def test_a_repair_that_reads_the_item_first_undoes_a_change(
@@ -76,7 +65,7 @@ def test_a_repair_that_reads_the_item_first_undoes_a_change(
 ) -> None:
     for sink in (Aggregation, Search):
         monkeypatch.setattr(sink, "repair", item_first(sink.repair))
-    assert any(map(fails, seeds(248)))
+    assert_wrong(generate_dead_letters, seeds(248))
 
 
 def item_first(repair: Callable[..., bool]) -> Callable[..., bool]:
@@ -85,12 +74,3 @@ def item_first(repair: Callable[..., bool]) -> Callable[..., bool]:
         return repair(sink, item_id, lambda: image, *rest)
 
     return wrong
-
-
-def fails(seed: int) -> bool:
-    return bool(Simulation(generate_dead_letters(seed)).run().problems)
-
-
-def seeds(*known: int) -> Iterable[int]:
-    """Return the seeds of the 2,000, those first that were seen to fail when this was written."""
-    return [*known, *range(2_000)]

@@ -12,20 +12,18 @@ from dynamodb_streams_cdc.operations.forget import ForgottenItem
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
 from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation, generate_erasures
 from tests.schedules import parts_of, schedules
+from tests.unit.simulation.mutants import assert_wrong
 
 SCHEDULES = schedules(2_000)
 MUTANTS_SCHEDULES = 600
 
 
-def failing(first: int) -> int | None:
-    """Return a seed after whose schedule a copy is wrong.
+def after(first: int) -> range:
+    """Return the seeds for a mutant.
 
     A mistake shows in one schedule of some hundreds: the search begins `first`, near one of them.
     """
-    for seed in range(first, first + MUTANTS_SCHEDULES):
-        if Simulation(generate_erasures(seed)).run().problems:
-            return seed
-    return None
+    return range(first, first + MUTANTS_SCHEDULES)
 
 
 @pytest.mark.parametrize("seeds", parts_of(SCHEDULES), ids=str)
@@ -48,7 +46,7 @@ def test_tombstones_that_do_not_wait_are_wrong(monkeypatch: pytest.MonkeyPatch) 
         return items
 
     monkeypatch.setattr(Erasure, "_due", at_once)
-    assert failing(680) is not None
+    assert_wrong(generate_erasures, after(680))
 
 
 def test_the_table_before_the_traces_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,19 +62,19 @@ def test_the_table_before_the_traces_is_wrong(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Erasure, "_walk", walked)
     monkeypatch.setattr(Erasure, "_present", lambda *_: early[0])
-    assert failing(220) is not None
+    assert_wrong(generate_erasures, after(220))
 
 
 def test_a_receipt_that_no_report_names_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written, and the item is gone: no later run learns its name."""
     monkeypatch.setattr(ForgottenItem, "receipt", property(lambda _: "", lambda *_: None))
-    assert failing(0) is not None
+    assert_wrong(generate_erasures, after(0))
 
 
 def test_a_batch_that_goes_whole_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """The records of other items are lost."""
     monkeypatch.setattr(_Reading, "without", lambda *_: None)
-    assert failing(100) is not None
+    assert_wrong(generate_erasures, after(100))
 
 
 def test_a_tombstone_that_goes_although_it_moved_is_wrong(
@@ -92,4 +90,4 @@ def test_a_tombstone_that_goes_although_it_moved_is_wrong(
 
     monkeypatch.setattr(MemoryIndex, "remove", remove)
     monkeypatch.setattr(MemoryLedger, "forget", forget)
-    assert failing(520) is not None
+    assert_wrong(generate_erasures, after(520))

@@ -1,6 +1,6 @@
 """Take out one rule of the sinks, and some of the 2,000 schedules end wrong."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,15 +10,8 @@ from dynamodb_streams_cdc.sinks.contributions import Contribution
 from dynamodb_streams_cdc.sinks.documents import CDC, Upsert, Upserted
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
 from dynamodb_streams_cdc.testing.memory import MemoryIndex, MemoryLedger
-from dynamodb_streams_cdc.testing.simulation import (
-    Consumer,
-    PipelineUnderTest,
-    Simulation,
-    VirtualClock,
-    generate,
-)
-
-SCHEDULES = 2_000
+from dynamodb_streams_cdc.testing.simulation import generate
+from tests.unit.simulation.mutants import assert_wrong, seeds
 
 
 class IndexWithoutVersionCheck(MemoryIndex):
@@ -68,51 +61,17 @@ class LedgerWithoutTombstones(MemoryLedger):
             del self.rows[item_id]
 
 
-Mutant = Callable[[VirtualClock], PipelineUnderTest]
-
-
 @pytest.mark.parametrize(
-    ("mutant", "known"),
+    ("store", "mutant", "known"),
     [
-        (
-            lambda virtual_clock: PipelineUnderTest(
-                virtual_clock, index=IndexWithoutVersionCheck()
-            ),
-            (11, 12, 29),
-        ),
-        (
-            lambda virtual_clock: PipelineUnderTest(
-                virtual_clock, ledger=LedgerWithoutVersionCheck()
-            ),
-            (16, 33, 47),
-        ),
-        (
-            lambda virtual_clock: PipelineUnderTest(virtual_clock, ledger=LedgerWithoutRevision()),
-            (246, 340, 385),
-        ),
-        (
-            lambda virtual_clock: PipelineUnderTest(virtual_clock, index=IndexWithoutTombstones()),
-            (33, 130, 131),
-        ),
-        (
-            lambda virtual_clock: PipelineUnderTest(
-                virtual_clock, ledger=LedgerWithoutTombstones()
-            ),
-            (33, 77, 94),
-        ),
+        ("index", IndexWithoutVersionCheck, (11, 12, 29)),
+        ("ledger", LedgerWithoutVersionCheck, (16, 33, 47)),
+        ("ledger", LedgerWithoutRevision, (246, 340, 385)),
+        ("index", IndexWithoutTombstones, (33, 130, 131)),
+        ("ledger", LedgerWithoutTombstones, (33, 77, 94)),
     ],
-    ids=["index version", "ledger version", "revision", "index tombstone", "ledger tombstone"],
 )
-def test_without_the_rule_a_schedule_ends_wrong(mutant: Mutant, known: tuple[int, ...]) -> None:
-    def consumers(virtual_clock: VirtualClock) -> list[Consumer]:
-        return mutant(virtual_clock).consumers()
-
-    def fails(seed: int) -> bool:
-        return bool(Simulation(generate(seed), consumers).run().problems)
-
-    assert any(map(fails, seeds(known))), "a rule that no schedule needs, or schedules too tame"
-
-
-def seeds(known: Iterable[int]) -> Iterable[int]:
-    """Return the seeds of the 2,000, those first that were seen to fail when this was written."""
-    return [*known, *range(SCHEDULES)]
+def test_without_the_rule_a_schedule_ends_wrong(
+    store: str, mutant: type[object], known: tuple[int, ...]
+) -> None:
+    assert_wrong(generate, seeds(*known), **{store: mutant})

@@ -10,17 +10,10 @@ from dynamodb_streams_cdc.testing.simulation import FaultKind, Simulation
 from dynamodb_streams_cdc.testing.simulation.operator import SimulatedSourceTable
 from dynamodb_streams_cdc.testing.simulation.schedule import generate_operations
 from tests.schedules import parts_of, schedules
+from tests.unit.simulation.mutants import assert_wrong
 
 SCHEDULES = schedules(2_000)
 MUTANTS_SCHEDULES = 400
-
-
-def failing(number: int) -> int | None:
-    """Return the first of so many seeds after whose schedule a copy is wrong."""
-    for seed in range(number):
-        if Simulation(generate_operations(seed)).run().problems:
-            return seed
-    return None
 
 
 @pytest.mark.parametrize("seeds", parts_of(SCHEDULES), ids=str)
@@ -42,7 +35,7 @@ def above_all_changes(epoch: str, label: str) -> str:
 
 def test_a_backfill_above_the_floor_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "floor_of", above_all_changes)
-    assert failing(MUTANTS_SCHEDULES) is not None
+    assert_wrong(generate_operations, range(MUTANTS_SCHEDULES))
 
 
 def test_a_backfill_with_eventually_consistent_reads_is_wrong(
@@ -54,11 +47,11 @@ def test_a_backfill_with_eventually_consistent_reads_is_wrong(
         return scan(*arguments, consistent=False)
 
     monkeypatch.setattr(SimulatedSourceTable, "scan", eventual)
-    assert failing(MUTANTS_SCHEDULES) is not None
+    assert_wrong(generate_operations, range(MUTANTS_SCHEDULES))
 
 
 def test_without_a_backfill_older_items_are_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Simulation, "_backfill", lambda *_: True)
-    assert failing(10) is not None
+    assert_wrong(generate_operations, range(10))
