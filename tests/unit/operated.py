@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ class Operated:
 
     Attributes:
         fails: processors whose functions do not answer.
+        before: called with processor and event before each invocation, in which it may raise.
+        after: called with processor, event and answer; returns the answer.
         invocations: what the functions were asked, with the processor.
         seconds: time that each invocation has.
     """
@@ -41,6 +43,8 @@ class Operated:
     items: int
     clock: VirtualClock = field(default_factory=VirtualClock)
     fails: set[str] = field(default_factory=set)
+    before: Callable[[str, Mapping[str, Any]], object] = lambda processor, event: None
+    after: Callable[[str, Mapping[str, Any], Any], Any] = lambda processor, event, answer: answer
     invocations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     seconds: float = 1e6
 
@@ -59,6 +63,7 @@ class Operated:
 
     def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
         """Invoke a function, with JSON in between as there is."""
+        self.before(processor, event)
         self.invocations.append((processor, event))
         if processor in self.fails:
             message = f"{processor} is out"
@@ -66,7 +71,7 @@ class Operated:
         handler = self.handlers[processor]
         assert isinstance(handler, Processor)
         answer = handler(json.loads(json.dumps(event)), FakeContext(self.clock, self.seconds))
-        return json.loads(json.dumps(answer))
+        return self.after(processor, event, json.loads(json.dumps(answer)))
 
     @property
     def arn(self) -> str:

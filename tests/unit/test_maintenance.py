@@ -81,14 +81,12 @@ def test_differences_found_before_time_is_up_are_told(filled: Operated) -> None:
     del filled.copies.ledger.rows[filled.id(12)]
     filled.copies.log.entries.clear()
 
-    class Slow:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event.get("of") == "items" and event["Records"]:
-                filled.clock.sleep(500)
-            return filled.invoke(processor, event)
+    def take_long(processor: str, event: Mapping[str, Any]) -> None:
+        if event.get("of") == "items" and event["Records"]:
+            filled.clock.sleep(500)
 
-    begun = filled.clock.now()
-    verified = upkeep(filled, functions=Slow()).verify(1.0)
+    begun, filled.before = filled.clock.now(), take_long
+    verified = upkeep(filled).verify(1.0)
     assert filled.clock.now() - begun < 20 + 2 * 500 + 60
     assert sum(map(bool, verified.differences.values())) == 2
     assert any("the time of this run is up" in each for each in verified.problems)
@@ -102,15 +100,14 @@ def test_a_function_that_is_out_is_a_problem(filled: Operated) -> None:
 
 
 def test_a_function_that_hangs_leaves_time_for_the_others(filled: Operated) -> None:
-    class Hanging:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if processor == "search":
-                filled.clock.sleep(60)
-                message = "Task timed out after 60.00 seconds"
-                raise InvocationFailed(message)
-            return filled.invoke(processor, event)
+    def hang(processor: str, event: Mapping[str, Any]) -> None:
+        if processor == "search":
+            filled.clock.sleep(60)
+            message = "Task timed out after 60.00 seconds"
+            raise InvocationFailed(message)
 
-    verified = upkeep(filled, seconds=500, functions=Hanging()).verify(0.25)
+    filled.before = hang
+    verified = upkeep(filled, seconds=500).verify(0.25)
     assert verified.differences == {"aggregation": 0, "audit": 0}
 
 
@@ -124,15 +121,11 @@ def test_a_function_that_is_out_is_not_counted_as_right(filled: Operated) -> Non
 
 
 def test_a_sink_that_cannot_be_compared_is_not_noted(filled: Operated) -> None:
-    class Mailing:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            answer = filled.invoke(processor, event)
-            return {**answer, "comparable": False} if processor == "search" else answer
+    def refuse(processor: str, event: Mapping[str, Any], answer: Any) -> Any:
+        return {**answer, "comparable": False} if processor == "search" else answer
 
-    assert upkeep(filled, functions=Mailing()).verify(1.0).differences.keys() == {
-        "aggregation",
-        "audit",
-    }
+    filled.after = refuse
+    assert upkeep(filled).verify(1.0).differences.keys() == {"aggregation", "audit"}
     assert "verify/search" not in filled.copies.notes.notes
 
 

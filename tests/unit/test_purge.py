@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 import pytest
 
@@ -97,37 +98,35 @@ def test_a_request_purges_no_more_than_its_limit(aged: Operated) -> None:
     assert [answer["purged"] for answer in answers] == [3, 3, 1]
 
 
-class Open:
-    """Functions that purge in the middle of a fill."""
+def purge_during(o: Operated, fill: str) -> list[PurgeReport]:
+    """Purge in the middle of each request of a fill; return the reports."""
+    reports: list[PurgeReport] = []
 
-    def __init__(self, operated: Operated, fill: str) -> None:
-        self.operated, self.fill, self.kept = operated, fill, 0
-
-    def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-        answer = self.operated.invoke(processor, event)
+    def purging(processor: str, event: Mapping[str, Any], answer: Any) -> Any:
         if event.get("fill"):
-            report = purge(self.operated)
-            assert not report.complete
-            assert {f"the {self.fill}: " in why for why in report.kept.values()} == {True}
-            self.kept += 1
+            reports.append(purge(o))
+            assert not reports[-1].complete
+            assert {f"the {fill}: " in why for why in reports[-1].kept.values()} == {True}
         return answer
+
+    o.after = purging
+    return reports
 
 
 def test_nothing_is_purged_during_a_backfill(aged: Operated) -> None:
-    work = aged.backfill("another")
-    work.functions = meddling = Open(aged, "backfill of job another is open")
-    work.run()
-    assert meddling.kept
+    reports = purge_during(aged, "backfill of job another is open")
+    aged.backfill("another").run()
+    assert reports
     assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
     assert purge(aged).complete
 
 
 def test_nothing_is_purged_during_a_rebuild_of_sums(aged: Operated) -> None:
-    meddling = Open(aged, "rebuild-sums of job rebuild-sums-1 is open")
+    reports = purge_during(aged, "rebuild-sums of job rebuild-sums-1 is open")
     RebuildAggregation(
-        meddling, "aggregation", aged.arn, {"id": "S"}, segments=2, workers=1, clock=aged.clock
+        aged, "aggregation", aged.arn, {"id": "S"}, segments=2, workers=1, clock=aged.clock
     ).run(lambda generation: Job(f"rebuild-{generation}", {}))
-    assert meddling.kept
+    assert reports
     assert tombstones(aged) == (OLD + YOUNG, OLD + YOUNG)
     assert purge(aged).complete
 
@@ -135,14 +134,11 @@ def test_nothing_is_purged_during_a_rebuild_of_sums(aged: Operated) -> None:
 def test_a_fill_whose_operator_was_killed_is_named(aged: Operated) -> None:
     """It holds a purge back for a quarter of an hour, and is named from then on."""
 
-    class Killed:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            aged.invoke(processor, event)
-            raise KeyboardInterrupt
+    def kill(processor: str, event: Mapping[str, Any], answer: Any) -> NoReturn:
+        raise KeyboardInterrupt
 
     work = aged.backfill("killed")
-    work.functions = Killed()
-    with pytest.raises(KeyboardInterrupt):
+    with patch.object(aged, "after", kill), pytest.raises(KeyboardInterrupt):
         work.run()
     work.job.close()
     assert not purge(aged).complete

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -26,9 +27,9 @@ from tests.unit.operated import Operated
 from tests.unit.test_verify_sums import ByNumber
 
 
-def rebuild(o: Operated, functions: Any = None) -> RebuildAggregation:
+def rebuild(o: Operated) -> RebuildAggregation:
     return RebuildAggregation(
-        functions or o, "aggregation", o.arn, {"id": "S"}, segments=3, workers=1, clock=o.clock
+        o, "aggregation", o.arn, {"id": "S"}, segments=3, workers=1, clock=o.clock
     )
 
 
@@ -172,17 +173,12 @@ def test_a_rebuild_is_given_up_by_finish(filled: Operated) -> None:
 
 
 def test_a_rebuild_goes_on_where_it_was_interrupted(filled: Operated) -> None:
-    asked: list[Mapping[str, Any]] = []
+    def interrupt(processor: str, event: Mapping[str, Any]) -> None:
+        if event.get("step") == "move" and event["segment"] == 1:
+            raise KeyboardInterrupt
 
-    class Interrupted:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            asked.append(event)
-            if event.get("step") == "move" and event["segment"] == 1:
-                raise KeyboardInterrupt
-            return filled.invoke(processor, event)
-
-    with pytest.raises(KeyboardInterrupt):
-        rebuild(filled, Interrupted()).run(job)
+    with patch.object(filled, "before", interrupt), pytest.raises(KeyboardInterrupt):
+        rebuild(filled).run(job)
     assert filled.copies.ledger.state.live == 0
     filled.invocations.clear()
     assert rebuild(filled).run(job).complete
@@ -194,14 +190,13 @@ def test_a_rebuild_goes_on_where_it_was_interrupted(filled: Operated) -> None:
 def test_a_function_that_does_not_answer_is_asked_again(filled: Operated) -> None:
     failures = iter(range(4))
 
-    class Failing:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if next(failures, None) is not None:
-                message = "throttled"
-                raise InvocationFailed(message, outage=True)
-            return filled.invoke(processor, event)
+    def throttle(processor: str, event: Mapping[str, Any]) -> None:
+        if next(failures, None) is not None:
+            message = "throttled"
+            raise InvocationFailed(message, outage=True)
 
-    assert rebuild(filled, Failing()).run(job).complete
+    filled.before = throttle
+    assert rebuild(filled).run(job).complete
     filled.fails.add("aggregation")
     with pytest.raises(OperationError, match="did not do the step 'state': aggregation is out"):
         rebuild(filled).state()
@@ -210,14 +205,12 @@ def test_a_function_that_does_not_answer_is_asked_again(filled: Operated) -> Non
 def test_a_row_that_comes_back_is_moved_by_the_next_run(filled: Operated) -> None:
     """Such as by a restore of the ledger, after its part was moved."""
 
-    class Interrupting:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event.get("step") == "check":
-                raise KeyboardInterrupt
-            return filled.invoke(processor, event)
+    def interrupt(processor: str, event: Mapping[str, Any]) -> None:
+        if event.get("step") == "check":
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        rebuild(filled, Interrupting()).run(job)
+    with patch.object(filled, "before", interrupt), pytest.raises(KeyboardInterrupt):
+        rebuild(filled).run(job)
     rows = filled.copies.ledger.rows
     rows[filled.id(3)] = replace(rows[filled.id(3)], generation=0)
     report = rebuild(filled).run(job)
@@ -228,13 +221,12 @@ def test_a_row_that_comes_back_is_moved_by_the_next_run(filled: Operated) -> Non
 
 
 def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> None:
-    class Meddling:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event.get("step") == "check" and event.get("side") == "before":
-                filled.copies.ledger.totals["group#3"]["g1_amount"] = Decimal(1)
-            return filled.invoke(processor, event)
+    def meddle(processor: str, event: Mapping[str, Any]) -> None:
+        if event.get("step") == "check" and event.get("side") == "before":
+            filled.copies.ledger.totals["group#3"]["g1_amount"] = Decimal(1)
 
-    report = rebuild(filled, Meddling()).run(job)
+    filled.before = meddle
+    report = rebuild(filled).run(job)
     wanted = filled.copies.ledger.sums_of(0)["group#3"]["amount"]
     assert report.off == [SumOff("group#3", "amount", str(1 - wanted))]
     assert not report.complete
@@ -242,18 +234,17 @@ def test_sums_that_are_off_are_named_and_not_switched_to(filled: Operated) -> No
 
 
 def test_sums_that_move_all_the_time_are_counted(filled: Operated) -> None:
-    class Busy:
-        def invoke(self, processor: str, event: Mapping[str, Any]) -> Any:
-            if event.get("step") == "check" and event["of"] == "copies":
-                ledger = filled.copies.ledger
-                ledger.moved["group#3"] = ledger.moved.get("group#3", 0) + 1
-            return filled.invoke(processor, event)
+    def move(processor: str, event: Mapping[str, Any]) -> None:
+        if event.get("step") == "check" and event["of"] == "copies":
+            ledger = filled.copies.ledger
+            ledger.moved["group#3"] = ledger.moved.get("group#3", 0) + 1
 
-    report = rebuild(filled, Busy()).run(job)
+    filled.before = move
+    report = rebuild(filled).run(job)
     assert (report.sums, report.moving, report.live, report.complete) == (6, 1, 0, False)
     [problem] = report.problems
     assert problem.startswith("1 of 7 aggregates moved each time")
-    again = rebuild(filled, Busy())
+    again = rebuild(filled)
     again.accept_moving = 1
     report = again.run(job)
     assert (report.sums, report.moving, report.live, report.complete) == (6, 1, 1, True)

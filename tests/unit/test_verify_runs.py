@@ -1,5 +1,6 @@
 """A verification that is interrupted, slow, or without answers says only what is so."""
 
+import itertools
 import json
 import os
 import threading
@@ -32,39 +33,29 @@ from tests.unit.damage import (
 from tests.unit.operated import Operated
 
 
-class Late(Operated):
-    """A pipeline in which a change arrives while it is verified."""
+def test_a_change_on_its_way_is_not_a_difference(filled: Operated) -> None:
+    right = filled.copies.index.documents[filled.id(5)]
+    alter_the_document(filled, 5)
 
-    right: Any = None
-
-    def invoke(self, processor: str, event: Any) -> Any:
-        answer = super().invoke(processor, event)
-        if event.get("of") == "table" and processor == "search" and self.right:
-            self.copies.index.documents[self.id(5)] = self.right
+    def arrive(processor: str, event: Any, answer: Any) -> Any:
+        if event.get("of") == "table" and processor == "search":
+            filled.copies.index.documents[filled.id(5)] = right
         return answer
 
-
-def test_a_change_on_its_way_is_not_a_difference() -> None:
-    late = Late(ITEMS)
-    late.backfill().run()
-    late.right = late.copies.index.documents[late.id(5)]
-    alter_the_document(late, 5)
-    report = late.verify().run()
+    filled.after = arrive
+    report = filled.verify().run()
     assert report.count == 0
 
 
 def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> None:
     alter_the_document(filled, 5)
-    ask = Operated.invoke
 
-    class Moving(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "items" and event["Records"]:
-                held = self.copies.index.documents[self.id(5)]
-                self.copies.index.documents[self.id(5)] = {**held, "amount": held["amount"] - 1}
-            return ask(self, processor, event)
+    def move(processor: str, event: Any) -> None:
+        if event.get("of") == "items" and event["Records"]:
+            held = filled.copies.index.documents[filled.id(5)]
+            filled.copies.index.documents[filled.id(5)] = {**held, "amount": held["amount"] - 1}
 
-    filled.__class__ = Moving
+    filled.before = move
     report = filled.verify().run()
     assert (report.count, report.moving, report.complete) == (0, 1, False)
     assert report.unverified == {"search"}
@@ -72,17 +63,15 @@ def test_a_copy_that_changes_at_every_look_is_not_verified(filled: Operated) -> 
 
 def test_a_look_without_an_answer_is_repeated(filled: Operated) -> None:
     """One throttled request at the end would cost all that was read for hours."""
-    ask, failing = Operated.invoke, iter((True, True, False))
+    failing = iter((True, True, False))
 
-    class Throttled(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "items" and event["Records"] and next(failing):
-                message = "throttled"
-                raise InvocationFailed(message, outage=True)
-            return ask(self, processor, event)
+    def throttle(processor: str, event: Any) -> None:
+        if event.get("of") == "items" and event["Records"] and next(failing):
+            message = "throttled"
+            raise InvocationFailed(message, outage=True)
 
     alter_the_document(filled, 5)
-    filled.__class__ = Throttled
+    filled.before = throttle
     report = filled.verify().run()
     assert (report.count, report.verified) == (1, True)
 
@@ -120,25 +109,19 @@ def test_the_next_differences_are_found_by_an_index() -> None:
 
 def test_a_killed_verification_goes_on_where_it_stopped(filled: Operated) -> None:
     alter_the_document(filled, 5)
-    ask = Operated.invoke
-    answers = 0
+    requests = itertools.count(1)
 
-    class Killed(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            nonlocal answers
-            answers += 1
-            if answers == 12:
-                raise KeyboardInterrupt
-            return ask(self, processor, event)
+    def kill(processor: str, event: Any) -> None:
+        if next(requests) == 12:
+            raise KeyboardInterrupt
 
-    filled.__class__ = Killed
+    filled.before = kill
     work = filled.verify()
     with pytest.raises(KeyboardInterrupt):
         work.run()
     done = {part.name for part in work.job.parts() if part.done}
     assert done
     work.job.close()
-    filled.__class__ = Operated
     filled.invocations.clear()
     again = filled.verify()
     assert again.job.resumed
@@ -236,16 +219,13 @@ def test_a_slow_function_is_asked_about_fewer_differences(filled: Operated) -> N
     """As in the walk: it would be out of time at each look, and nothing would be verified."""
     for number in range(20):
         lose_the_document(filled, number)
-    ask = Operated.invoke
 
-    class Slow(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "items" and len(event["Records"]) > 5:
-                message = "Task timed out"
-                raise InvocationFailed(message)
-            return ask(self, processor, event)
+    def time_out(processor: str, event: Any) -> None:
+        if event.get("of") == "items" and len(event["Records"]) > 5:
+            message = "Task timed out"
+            raise InvocationFailed(message)
 
-    filled.__class__ = Slow
+    filled.before = time_out
     report = filled.verify().run()
     assert (report.verified, report.count) == (True, 20)
 
@@ -253,17 +233,14 @@ def test_a_slow_function_is_asked_about_fewer_differences(filled: Operated) -> N
 def test_an_item_that_kills_leaves_the_others_verified(filled: Operated) -> None:
     for number in range(20):
         lose_the_document(filled, number)
-    ask = Operated.invoke
     killer = {"Keys": {"id": {"S": "item-7"}}, "store": 0}
 
-    class Dying(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "items" and killer in event["Records"]:
-                message = "Runtime exited with error: signal: killed"
-                raise InvocationFailed(message)
-            return ask(self, processor, event)
+    def die(processor: str, event: Any) -> None:
+        if event.get("of") == "items" and killer in event["Records"]:
+            message = "Runtime exited with error: signal: killed"
+            raise InvocationFailed(message)
 
-    filled.__class__ = Dying
+    filled.before = die
     report = filled.verify().run()
     assert (report.verified, report.count, report.moving) == (False, 19, 1)
 
@@ -275,17 +252,15 @@ def test_a_sink_that_stays_silent_is_asked_once_each_time(
     """Two requests about differences: the first is repeated, unless its reason stays."""
     for number in (5, 6):
         alter_the_document(filled, number)
-    ask, looks = Operated.invoke, []
+    looks = []
 
-    class Silent(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "items" and event["Records"]:
-                looks.append(event)
-                message = "no answer"
-                raise InvocationFailed(message, reason, outage=True)
-            return ask(self, processor, event)
+    def be_silent(processor: str, event: Any) -> None:
+        if event.get("of") == "items" and event["Records"]:
+            looks.append(event)
+            message = "no answer"
+            raise InvocationFailed(message, reason, outage=True)
 
-    filled.__class__ = Silent
+    filled.before = be_silent
     with patch("dynamodb_streams_cdc.operations.verify.ASKED_AT_ONCE", 1):
         report = filled.verify().run()
     assert (len(looks), report.moving) == (asked, 2)
@@ -322,15 +297,12 @@ def test_a_share_reads_a_part_of_the_index(filled: Operated) -> None:
 LARGEST = 4_000
 
 
-class Small(Operated):
-    """Functions whose responses may have `LARGEST` bytes."""
-
-    def invoke(self, processor: str, event: Any) -> Any:
-        answer = super().invoke(processor, event)
-        if len(json.dumps(answer)) > LARGEST:
-            message = "response size exceeded"
-            raise InvocationFailed(message, RESPONSE_TOO_LARGE)
-        return answer
+def small(processor: str, event: Any, answer: Any) -> Any:
+    """Let responses have `LARGEST` bytes at most."""
+    if len(json.dumps(answer)) > LARGEST:
+        message = "response size exceeded"
+        raise InvocationFailed(message, RESPONSE_TOO_LARGE)
+    return answer
 
 
 def test_no_response_is_larger_than_lambda_takes(
@@ -343,7 +315,7 @@ def test_no_response_is_larger_than_lambda_takes(
         alter_the_document(filled, number)
         stale_row(filled, number)
         bring_in_a_stranger(filled, number)
-    filled.__class__ = Small
+    filled.after = small
     report = filled.verify(segments=1).run()
     assert report.problems == []
     assert report.differences == {
@@ -360,7 +332,7 @@ def test_refusals_of_many_items_take_several_responses(
     for number in range(ITEMS):
         item = {**filled.item(number), "poison": "hopeless"}
         filled.table.put(item, filled.clock.now())
-    filled.__class__ = Small
+    filled.after = small
     filled.copies.index.documents.clear()
     work = filled.backfill("again", segments=1)
     work.processors = ["search"]

@@ -18,14 +18,10 @@ from tests.unit.operated import SINKS, Operated
 
 
 def test_sums_are_compared_while_another_sink_is_out(filled: Operated) -> None:
-    ask = Operated.invoke
+    def fail(processor: str, event: Any) -> None:
+        filled.fails = {"search"} if event.get("of") == "table" else set()
 
-    class Out(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            self.fails = {"search"} if event.get("of") == "table" else set()
-            return ask(self, processor, event)
-
-    filled.__class__ = Out
+    filled.before = fail
     alter_a_sum(filled, 5)
     report = filled.verify().run()
     assert len(report.problems) == 1
@@ -33,19 +29,16 @@ def test_sums_are_compared_while_another_sink_is_out(filled: Operated) -> None:
 
 
 def test_sums_that_move_are_read_again(filled: Operated) -> None:
-    ask = Operated.invoke
     asked: list[str] = []
 
-    class Moving(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "sums":
-                asked.append(processor)
-                if len(asked) == 2:  # between the first sums and the second
-                    group = f"group#{self.item(5)['group']}"
-                    self.copies.ledger.moved[group] += 1
-            return ask(self, processor, event)
+    def move(processor: str, event: Any) -> None:
+        if event.get("of") == "sums":
+            asked.append(processor)
+            if len(asked) == 2:  # between the first sums and the second
+                group = f"group#{filled.item(5)['group']}"
+                filled.copies.ledger.moved[group] += 1
 
-    filled.__class__ = Moving
+    filled.before = move
     report = filled.verify().run()
     assert (report.complete, report.moving, len(asked)) == (True, 0, 4)
     assert report.read["search"] == 2 * ITEMS
@@ -132,16 +125,13 @@ def test_an_entity_that_cannot_be_compared_is_named() -> None:
 def test_sums_that_always_move_are_not_verified(filled: Operated) -> None:
     """Every round reads the ledger, and the first alone looks up the items of its rows."""
     alter_a_sum(filled, 5)
-    ask = Operated.invoke
 
-    class Busy(Operated):
-        def invoke(self, processor: str, event: Any) -> Any:
-            if event.get("of") == "sums":
-                for aggregate in self.copies.ledger.totals:
-                    self.copies.ledger.moved[aggregate] += 1
-            return ask(self, processor, event)
+    def move(processor: str, event: Any) -> None:
+        if event.get("of") == "sums":
+            for aggregate in filled.copies.ledger.totals:
+                filled.copies.ledger.moved[aggregate] += 1
 
-    filled.__class__ = Busy
+    filled.before = move
     filled.invocations.clear()
     report = filled.verify().run()
     assert (report.count, report.moving, report.complete) == (0, 7, False)
