@@ -542,7 +542,7 @@ def test_a_repair_without_time_names_what_is_left(counts: bool) -> None:
 @pytest.mark.parametrize(
     ("event", "problem"),
     [
-        ({"Records": [{}]}, "under Keys"),
+        ({"Records": [{}]}, "under Keys, got an object"),
         ({"Records": [{"Keys": as_delivered(KEYS)}, {"Keys": {"id": {"S": 1}}}]}, "id"),
         ({"Records": [{"Keys": as_delivered(KEYS)}], "streamArn": "table/orders"}, "/stream/"),
     ],

@@ -33,13 +33,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, cast
 
-from dynamodb_streams_cdc.change import Attributes, Image
+from dynamodb_streams_cdc.change import Attributes
 from dynamodb_streams_cdc.control.notes import OperatorNotes, open_fill
+from dynamodb_streams_cdc.control.parts import keyed
 from dynamodb_streams_cdc.control.slices import Slices
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.deserializer import deserialize_item
-from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError, form_of
-from dynamodb_streams_cdc.identity import item_id
+from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord, RetryableError
 from dynamodb_streams_cdc.names import ErasureOperation
 from dynamodb_streams_cdc.sinks.base import TOMBSTONE_SECONDS, WholeTable
 
@@ -225,27 +224,19 @@ class Erasure:
         if not isinstance(records, list) or len(records) > MOST_ITEMS:
             message = f"Records: expected a list of at most {MOST_ITEMS} items"
             raise MalformedRecord(message)
-        items = dict(self._item(record) for record in records)
+        items = dict(keyed(record, self.table) for record in records)
         match event.get("operation"):
             case ErasureOperation.FIND | ErasureOperation.ERASE as operation:
                 erases = operation == ErasureOperation.ERASE
                 return self._walk(event, items, deadline, erases=erases)
             case ErasureOperation.COMPLETE:
-                wanted = {self._item(each)[0]: each for each in records}
+                wanted = {keyed(each, self.table)[0]: each for each in records}
                 return self._complete(wanted, deadline)
         message = (
             f"operation: expected one of {', '.join(ErasureOperation)}, got "
             f"{event.get('operation')!r}"
         )
         raise MalformedRecord(message)
-
-    def _item(self, record: Any) -> tuple[str, Attributes]:
-        keys = record.get("Keys") if isinstance(record, Mapping) else None
-        if not isinstance(keys, Mapping):
-            message = f"Records: expected an item's key under Keys, got {form_of(record)}"
-            raise MalformedRecord(message)
-        decoded: Image = deserialize_item(keys, "Keys")
-        return item_id(self.table, decoded), keys
 
     def _walk(
         self,

@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from dynamodb_streams_cdc.applier import SinkApplier
 from dynamodb_streams_cdc.change import Attributes, Change, Image, Source
+from dynamodb_streams_cdc.control.parts import keyed
 from dynamodb_streams_cdc.dead_letters import reason_of
 from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import (
@@ -17,7 +18,7 @@ from dynamodb_streams_cdc.errors import (
     RetryableError,
     text_of,
 )
-from dynamodb_streams_cdc.identity import floor_of, item_id, stream_label
+from dynamodb_streams_cdc.identity import floor_of, stream_label
 from dynamodb_streams_cdc.lambda_types import BatchResponse, ItemFailure, sequence_number
 from dynamodb_streams_cdc.sinks.aggregation import Aggregation
 from dynamodb_streams_cdc.sinks.base import ItemVersion, Outcome, Repairable, Skip, SourceTable
@@ -146,12 +147,12 @@ def repair(
     """
     version = floor_of(source.epoch, stream_label(str(stream_arn)))
     now = applier.deadline.now()
-    wanted = [(keys, _identity(source, keys)) for keys in map(_keys, records)]
+    wanted = [keyed(record, source.table) for record in records]
     repaired, failures = 0, []
     gone: set[str] = set()
     if applier.source_table is not None:
         applier.source_table = _Noting(applier.source_table, gone)
-    for position, (keys, item) in enumerate(wanted if applier.repairs else ()):
+    for position, (item, keys) in enumerate(wanted if applier.repairs else ()):
         known = ItemVersion(item, version, now)
         error = None if counts_missing else _uncounted(applier, known, keys)
         result = error or applier.repair_item(known, keys)
@@ -193,19 +194,6 @@ class _Noting:
         if image is None:
             self.gone.add(repr(keys))
         return image
-
-
-def _keys(record: Any) -> Attributes:
-    keys = record.get("Keys") if isinstance(record, Mapping) else None
-    if not isinstance(keys, Mapping):
-        message = f"Records: expected an item's key under Keys, got {str(record)[:80]!r}"
-        raise MalformedRecord(message)
-    return keys
-
-
-def _identity(source: Source, keys: Attributes) -> str:
-    decoded: Image = deserialize_item(keys, "Keys")
-    return item_id(source.table, decoded)
 
 
 def inspect(applier: SinkApplier, reading: ReadRecords) -> InspectResponse:

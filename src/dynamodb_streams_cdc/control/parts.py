@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dynamodb_streams_cdc.applier import SinkApplier
+from dynamodb_streams_cdc.change import Attributes, Image
 from dynamodb_streams_cdc.deadline import Deadline
-from dynamodb_streams_cdc.deserializer import base64_text
+from dynamodb_streams_cdc.deserializer import base64_text, deserialize_item
 from dynamodb_streams_cdc.errors import (
     DeadlineExceeded,
     MalformedRecord,
     RetryableError,
     form_of,
 )
+from dynamodb_streams_cdc.identity import item_id
 from dynamodb_streams_cdc.lambda_types import BatchResponse
 from dynamodb_streams_cdc.sinks.base import WholeTable
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
@@ -192,6 +194,20 @@ def whole_table(applier: SinkApplier) -> WholeTable:
         )
         raise MalformedRecord(message)
     return table
+
+
+def keyed(record: Any, table: str) -> tuple[str, Attributes]:
+    """Return the identity and the key of the item that a record `{"Keys": ...}` names.
+
+    Raises:
+        MalformedRecord: it has no key.
+    """
+    keys = record.get("Keys") if isinstance(record, Mapping) else None
+    if not isinstance(keys, Mapping):
+        message = f"Records: expected an item's key under Keys, got {form_of(record)}"
+        raise MalformedRecord(message)
+    decoded: Image = deserialize_item(keys, "Keys")
+    return item_id(table, decoded), keys
 
 
 def size_of(findings: object) -> int:
