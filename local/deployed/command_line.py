@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.deployed.deployment import ROOT
+from local.services import loopback
 from local.services.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class CommandLine:
     variables: Mapping[str, str]
     words: Sequence[str] = ()
     stack: str | None = None
+
+    @classmethod
+    def of_emulator(cls, url: str, **variables: str) -> CommandLine:
+        """Return a command line for the emulator's pipelines, with further variables."""
+        known = {**loopback.clean(), **loopback.credentials(), **variables}
+        return cls("local", known, ("--endpoint-url", url))
 
     def on(self, stack: str) -> CommandLine:
         """Return a command line for a stack, of which the environment may have several."""

@@ -59,11 +59,7 @@ class Recovery:
         self._written = written
         self._options = options
         self._tables = [each for each in pipeline.tables if self._items_of(each)]
-        line = CommandLine(
-            "local",
-            {**loopback.clean(), **loopback.credentials()},
-            ("--endpoint-url", pipeline.aws.url),
-        )
+        line = CommandLine.of_emulator(pipeline.aws.url)
         self._lines = [line.on(each.resources.stack) for each in self._tables]
 
     def run(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from local.deployed.command_line import CommandLine
 from local.deployed.deployment import ROOT, session
 from local.deployed.poller_process import PollerProcess
-from local.services import loopback, service
+from local.services import service
 from stacks.packaging import IGNORED, NOT_DEPLOYED
 from tests.integration.processes import eventually
 from tests.lambdas.conftest import create_table
@@ -95,9 +95,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         stream = described["TableDescription"]["LatestStreamArn"]
         outputs = deploy(aws, stream, tmp_path_factory.mktemp("package"))
         stack.enter_context(PollerProcess(url))
-        credentials = {**loopback.clean(), **loopback.credentials()}
-        words = ("--endpoint-url", url, "--stack", STACK)
-        yield Deployed(aws, CommandLine("none", credentials, words), outputs)
+        yield Deployed(aws, CommandLine.of_emulator(url).on(STACK), outputs)
 
 
 def deploy(aws: boto3.Session, stream: str, folder: Path) -> dict[str, str]:

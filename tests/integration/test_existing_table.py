@@ -333,11 +333,7 @@ def test_a_table_that_was_there_is_followed_and_filled(
     becomes(shop.documents, wanted_documents(arrived))
     assert set(shop.logged().values()) == {1}
 
-    cdc = CommandLine(
-        "local",
-        {**loopback.clean(), **loopback.credentials(), "CDC_JOBS": str(tmp_path)},
-        ("--endpoint-url", aws_url, "--stack", "cdc-local-pipeline"),
-    )
+    cdc = CommandLine.of_emulator(aws_url, CDC_JOBS=str(tmp_path)).on("cdc-local-pipeline")
 
     words = source_of(shop, source["arn"])
     with Traffic(client) as traffic:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from dynamodb_streams_cdc import serialize_item
 from lambdas import example_domain
 from lambdas.domain import TABLES
 from local.console import DemoConsole
+from local.deployed.command_line import CommandLine
 from local.deployed.deployment import session
 from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
@@ -60,20 +58,9 @@ def resources(pipeline: Pipeline) -> Resources:
 
 def cdc(pipeline: Pipeline, command: str, status: int) -> Any:
     typed = command.replace("-e production", "-e local")
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("cdc")), *typed.split(), "--json"],
-        env={
-            **os.environ,
-            "AWS_ENDPOINT_URL": pipeline.aws.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    url = pipeline.aws.url
+    line = CommandLine.of_emulator(url, AWS_ENDPOINT_URL=url)
+    done = line.run(["cdc", *typed.split(), "--json"])
     assert done.returncode == status, f"cdc {command}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 

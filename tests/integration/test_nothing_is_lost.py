@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +23,7 @@ from dynamodb_streams_cdc.esm.poller.streams import lambda_record
 from lambdas import example_domain
 from lambdas.domain import TABLES
 from local.console import DemoConsole
+from local.deployed.command_line import CommandLine
 from local.deployed.deployment import session
 from local.deployed.pipeline import running_pipeline
 from local.verify import compare, settle
@@ -34,6 +32,7 @@ from tests.factories import order
 from tests.integration.processes import eventually
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from local.deployed.pipeline import Pipeline
@@ -224,21 +223,9 @@ def forget(pipeline: Pipeline, items: list[str]) -> None:
 
 
 def cdc(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("cdc")), *arguments],
-        env={
-            **os.environ,
-            "CDC_ENVIRONMENT": "local",
-            "AWS_ENDPOINT_URL": pipeline.aws.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    url = pipeline.aws.url
+    line = CommandLine.of_emulator(url, CDC_ENVIRONMENT="local", AWS_ENDPOINT_URL=url)
+    return line.run(["cdc", *arguments])
 
 
 def write_the_canary(pipeline: Pipeline) -> None:

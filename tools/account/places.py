@@ -95,11 +95,7 @@ def on_emulator(console: DemoConsole) -> Iterator[tuple[Place, PollerProcess, st
             polling=lambda: poller,
             http=None,
             unchanged_for=30.0,  # the first invocations of a busy machine take long
-            command_line=CommandLine(
-                "local",
-                {**loopback.clean(), **loopback.credentials()},
-                ("--endpoint-url", aws.url),
-            ),
+            command_line=CommandLine.of_emulator(aws.url),
         )
         yield place, poller, search.url
 
