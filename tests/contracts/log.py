@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from dynamodb_streams_cdc import ChangeLog, Deadline
-from dynamodb_streams_cdc.errors import DeadlineExceeded
+from dynamodb_streams_cdc.errors import DeadlineExceeded, MalformedRecord
 from dynamodb_streams_cdc.sinks.change_log import LogStore
+from dynamodb_streams_cdc.sinks.comparison import Segment
 from dynamodb_streams_cdc.sinks.log_entries import ENTRY_LEVELS, entry_of
 from dynamodb_streams_cdc.testing.memory import MemoryImageStore
 from tests.factories import NOON, change, deadline, order
@@ -40,6 +41,14 @@ class LogContract:
         results = log.insert(entries, deadline())
         assert results == [number != 30 for number in range(60)]
         assert len(list(log.read(ITEM))) == 60
+
+    def test_an_entry_of_another_writer_is_named(self, log: LogStore) -> None:
+        strange = {"item": {"S": ITEM}, "version": {"S": "mine"}, "kind": {"N": "1"}}
+        log.insert([entry_of(change(1, None, PLACED)), strange], deadline())
+        with pytest.raises(MalformedRecord, match=f"entry mine of {ITEM}"):
+            ChangeLog(log).history(ITEM)
+        page = ChangeLog(log).copies(Segment(), None, 10, deadline())
+        assert page.live == [ITEM]
 
     def test_every_type_of_value_survives(self, log: LogStore) -> None:
         item = order(

@@ -151,6 +151,14 @@ def forgotten_history(o: Operated, n: int) -> None:
         del o.copies.log.entries[key]
 
 
+def alter_the_entry(o: Operated, n: int) -> None:
+    """Its newest entry has no kind any more."""
+    key = max(key for key in o.copies.log.entries if key[0] == o.id(n))
+    o.copies.log.entries[key] = {
+        name: value for name, value in o.copies.log.entries[key].items() if name != "kind"
+    }
+
+
 HEALED: dict[str, tuple[Damage, str, str]] = {
     each.__name__: (each, sink, kind)
     for each, sink, kind in [

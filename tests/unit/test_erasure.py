@@ -500,6 +500,21 @@ def test_a_delete_that_is_not_logged_yet_is_waited_for(world: World) -> None:
     assert not world.log.entries
 
 
+def test_an_entry_that_another_writer_altered_goes_too(world: World) -> None:
+    """It does not say when it was written: the key stays as if that was now."""
+    world.delete(ANNA)
+    world.log.entries[identity(ANNA), "mine"] = {
+        "item": {"S": identity(ANNA)},
+        "version": {"S": "mine"},
+    }
+    world.pass_days(30)
+    result = only(world.forget(ANNA))
+    assert (result.status, result.found) == (WAITING, {"change-log": 3})
+    assert not world.log.entries
+    world.pass_days(7)
+    assert only(world.forget(ANNA)).status is ERASED
+
+
 def test_images_go_with_their_entries(world: World) -> None:
     for each in (ANNA, BEN):
         found = change(1, None, each)

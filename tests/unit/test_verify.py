@@ -19,8 +19,12 @@ from tests.unit.damage import (
     Damage,
     add_a_sum,
     alter_a_sum,
+    alter_the_entry,
     alter_the_row,
     damage_the_row,
+    deadline_of,
+    forgotten_history,
+    index_what_never_was,
     lose_a_sum,
     lose_the_row,
 )
@@ -98,6 +102,20 @@ def test_damage_of_sums_is_named_and_not_made_worse(
     assert all("cdc rebuild aggregation" in each.why for each in report.unrepaired)
     assert filled.copies.ledger.totals == before
     assert set(found(filled, "third")) == first
+
+
+def test_an_altered_entry_is_named_and_hides_nothing(filled: Operated) -> None:
+    alter_the_entry(filled, 5)
+    forgotten_history(filled, 7)
+    wanted = {("audit", "wrong", filled.id(5)), ("audit", "missing", filled.id(7))}
+    assert set(found(filled, "first")) == wanted
+
+
+def test_an_altered_entry_tells_nothing_of_other_copies(filled: Operated) -> None:
+    name = index_what_never_was(filled, 5)
+    filled.copies.log.insert([{"item": {"S": name}, "version": {"S": "mine"}}], deadline_of(filled))
+    wanted = {("search", "extra", name), ("audit", "wrong", name)}
+    assert set(found(filled, "first")) == wanted
 
 
 def test_an_item_that_the_domain_refuses_is_named(filled: Operated) -> None:

@@ -42,6 +42,7 @@ from dynamodb_streams_cdc.operations.walk import (
     pause_after,
 )
 from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
+from dynamodb_streams_cdc.sinks.log_entries import kind_of
 
 SETTLE_SECONDS = 20.0
 """How long after it was first seen a difference is asked about again."""
@@ -536,7 +537,7 @@ class Verify:
             is_extra = each["kind"] == DifferenceKind.EXTRA
             if entry is None:
                 continue
-            if is_extra and entry["kind"]["S"] == "REMOVE":
+            if is_extra and kind_of(entry) == "REMOVE":
                 told[_of_one(each)] = DifferenceKind.RESURRECTED.value
             if not is_extra and version and version < entry["version"]["S"]:
                 told[_of_one(each)] = DifferenceKind.STALE.value

@@ -50,13 +50,13 @@ class LogPage:
     """Some items of a log, by the newest entry of each.
 
     Attributes:
-        newest: kind of each item's newest entry, by identity.
+        newest: kind of each item's newest entry, by identity; None for an altered one.
         following: where the walk goes on; None at the end.
         read: number of entries read.
         units: read capacity units that DynamoDB consumed.
     """
 
-    newest: Mapping[str, str]
+    newest: Mapping[str, str | None]
     following: Place | None
     read: int
     units: float = 0.0
@@ -203,8 +203,20 @@ class ChangeLog:
         return CopyPage(live, page.following, page.read, units=page.units)
 
     def history(self, item_id: str) -> list[Change]:
-        """Return the changes of an item, oldest first; empty if the log knows none."""
-        return [change_from_entry(entry, self.image_store) for entry in self.log.read(item_id)]
+        """Return the changes of an item, oldest first; empty if the log knows none.
+
+        Raises:
+            MalformedRecord: another writer made or altered an entry.
+        """
+        return [self._change(entry) for entry in self.log.read(item_id)]
+
+    def _change(self, entry: Attributes) -> Change:
+        try:
+            return change_from_entry(entry, self.image_store)
+        except MalformedRecord as error:
+            item, version = entry["item"]["S"], entry["version"]["S"]
+            message = f"another writer made or altered entry {version} of {item}: {error}"
+            raise MalformedRecord(message) from error
 
     def state_at(self, item_id: str, moment: datetime) -> Image | None:
         """Return the item as it was at the end of the second of `moment`; `None` if there was none.

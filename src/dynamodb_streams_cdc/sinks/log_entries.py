@@ -197,6 +197,12 @@ def change_from_entry(entry: Attributes, image_store: ImageStore | None = None) 
     )
 
 
+def kind_of(entry: Attributes) -> str | None:
+    """Return the kind of an entry as it is written; None if another writer took or altered it."""
+    kind = entry.get("kind")
+    return kind.get("S") if isinstance(kind, HOLDERS) else None
+
+
 def name_of(item_id: str, version: str, read: str = "") -> str:
     """Return the object's name: `<SHA-256 of the item>/<version, / as _>.json`.
 

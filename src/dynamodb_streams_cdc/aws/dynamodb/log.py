@@ -18,7 +18,7 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, RetryableError
 from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.log_entries import Entry
+from dynamodb_streams_cdc.sinks.log_entries import Entry, kind_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,7 +114,7 @@ class DynamoDbLog:
             ProjectionExpression="#item, #kind",
             ExpressionAttributeNames={"#item": "item", "#kind": "kind"},
         )
-        newest = {entry["item"]["S"]: entry["kind"]["S"] for entry in page.items}
+        newest = {entry["item"]["S"]: kind_of(entry) for entry in page.items}
         return LogPage(newest, page.following, len(page.items), page.units)
 
 

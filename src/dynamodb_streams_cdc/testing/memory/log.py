@@ -8,7 +8,7 @@ from dynamodb_streams_cdc.deadline import Deadline
 from dynamodb_streams_cdc.errors import DeadlineExceeded, PermanentError
 from dynamodb_streams_cdc.sinks.change_log import Inserted, LogPage
 from dynamodb_streams_cdc.sinks.comparison import Place, Segment
-from dynamodb_streams_cdc.sinks.log_entries import Entry
+from dynamodb_streams_cdc.sinks.log_entries import Entry, kind_of
 from dynamodb_streams_cdc.testing.memory.pages import next_names
 
 
@@ -50,7 +50,7 @@ class MemoryLog:
     def walk(self, segment: Segment, place: Place | None, most: int, deadline: Deadline) -> LogPage:
         """Return the next items of a segment with all of their entries."""
         deadline.check()
-        newest = {item_id: e["kind"]["S"] for (item_id, _), e in sorted(self.entries.items())}
+        newest = {item_id: kind_of(e) for (item_id, _), e in sorted(self.entries.items())}
         names, following = next_names(newest, segment, place, most)
         return LogPage({name: newest[name] for name in names}, following, len(names))
 
