@@ -83,8 +83,21 @@ def test_items_that_fail_are_corrected_and_not_repaired(cloud: Cloud) -> None:
     cloud.pipeline.write(3, "poison")
     said = cloud.run("verify", "--processor", "search", "--settle", "0").stdout
     assert "1 refused" in said
-    assert "To repair: correct the item in the table" in said
+    assert "No repair helps: correct the item in the table" in said
     assert "cdc repair" not in said
+
+
+def test_what_no_repair_heals_names_what_does(cloud: Cloud) -> None:
+    """A repair would take another verification of the table, and change nothing."""
+    filled(cloud)
+    key = max(key for key in cloud.pipeline.log.entries if key[0] == item(2))
+    cloud.pipeline.log.entries[key] = {**cloud.pipeline.log.entries[key], "kind": {"S": "mine"}}
+    said = cloud.run("verify", "--processor", "audit", "--settle", "0").stdout
+    assert "audit: 10 items and copies read; 1 wrong." in said
+    assert "No repair helps: the log cannot be rewritten: redrive dead letters" in said
+    assert "cdc repair" not in said
+    del cloud.pipeline.log.entries[max(k for k in cloud.pipeline.log.entries if k[0] == item(1))]
+    assert "cdc repair" in cloud.run("verify", "--settle", "0").stdout
 
 
 def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:

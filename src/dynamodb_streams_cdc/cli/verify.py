@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -54,7 +55,7 @@ from dynamodb_streams_cdc.operations.item_keys import parse_item_keys
 from dynamodb_streams_cdc.operations.jobs import Job, job_name
 from dynamodb_streams_cdc.operations.maintenance import note_verified
 from dynamodb_streams_cdc.operations.repair import RepairSource
-from dynamodb_streams_cdc.operations.repair_differences import CORRECT
+from dynamodb_streams_cdc.operations.repair_differences import plan_of
 from dynamodb_streams_cdc.operations.stack import Deployment
 from dynamodb_streams_cdc.operations.verify import (
     NOT_COMPARABLE,
@@ -62,7 +63,6 @@ from dynamodb_streams_cdc.operations.verify import (
     Verify,
     VerifyReport,
 )
-from dynamodb_streams_cdc.sinks.comparison import DifferenceKind
 
 DAY = 24 * 3600.0
 """Age of an interrupted verification at which it begins again: what it read is too old."""
@@ -278,13 +278,17 @@ def _print(work: Verify, chosen: str) -> None:
             "500 bytes were compared with the table only one way.",
         )
     say(console, *report.problems)
-    all_kinds = set[str]().union(*report.differences.values())
-    if report.ended and all_kinds == {DifferenceKind.REFUSED.value}:
-        say(console, f"To repair: {CORRECT}.", folds=False)
-    elif report.count and report.ended:
-        say(
-            console,
-            f"To repair: cdc verify {chosen} --json > differences.json, then "
-            f"cdc repair {chosen} --from differences.json",
-            folds=False,
-        )
+    if report.ended:
+        say(console, *_advice(work, chosen), folds=False)
+
+
+def _advice(work: Verify, chosen: str) -> Sequence[str]:
+    """Return what makes the copies right: a repair, or what is left to do where none helps."""
+    whys: dict[str, None] = {}
+    for found in work.differences():
+        how, why = plan_of(found, work.processors[found["processor"]])
+        if how is not None:
+            repair = f"cdc repair {chosen} --from differences.json"
+            return [f"To repair: cdc verify {chosen} --json > differences.json, then {repair}"]
+        whys[why] = None
+    return [f"No repair helps: {why}." for why in whys]

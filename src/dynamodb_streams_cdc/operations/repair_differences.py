@@ -45,6 +45,28 @@ REDRIVE = (
 )
 
 
+def plan_of(difference: Mapping[str, Any], sink: str) -> tuple[str | None, str]:
+    """Return how a difference of such a sink is repaired; None, and what to do, if it is not."""
+    kind = difference["kind"]
+    if kind == DifferenceKind.REFUSED:
+        return None, CORRECT
+    if sink == AUDIT:
+        begins = kind == DifferenceKind.MISSING and difference["version"] is None
+        return ("backfill", "") if begins else (None, REDRIVE)
+    is_of_no_item = difference["keys"] is None
+    if kind == DifferenceKind.SUM or (is_of_no_item and sink == AGGREGATION):
+        return None, REBUILD
+    if is_of_no_item:
+        return "remove", ""
+    if sink != AGGREGATION:
+        return "repair", ""
+    if "delta" not in difference or difference["sums_agree"]:  # without one, no sum moves
+        return "count", ""
+    if difference["sums_agree"] is None:
+        return None, f"its sums were not compared: {COMPARE}"
+    return None, f"its sums may count it already, as they are not what the ledger has: {REBUILD}"
+
+
 @dataclass(frozen=True)
 class Unrepaired:
     """A difference that stays, and why."""
@@ -121,33 +143,11 @@ class RepairDifferences:
 
     def _how(self, difference: Mapping[str, Any]) -> str | None:
         """Return how a difference is repaired; None, and a line in the report, if it is not."""
-        how, why = self._plan(difference)
+        how, why = plan_of(difference, self.sinks[difference["sink"]])
         if how is None:
-            self._leave(difference, why)
+            is_refused = difference["kind"] == DifferenceKind.REFUSED
+            self._leave(difference, f"{difference['detail']}: {why}" if is_refused else why)
         return how
-
-    def _plan(self, difference: Mapping[str, Any]) -> tuple[str | None, str]:
-        sink, kind = self.sinks[difference["sink"]], difference["kind"]
-        if kind == DifferenceKind.REFUSED:
-            return None, f"{difference['detail']}: {CORRECT}"
-        if sink == AUDIT:
-            begins = kind == DifferenceKind.MISSING and difference["version"] is None
-            return ("backfill", "") if begins else (None, REDRIVE)
-        is_of_no_item = difference["keys"] is None
-        if kind == DifferenceKind.SUM or (is_of_no_item and sink == AGGREGATION):
-            return None, REBUILD
-        if is_of_no_item:
-            return "remove", ""
-        if sink != AGGREGATION:
-            return "repair", ""
-        if "delta" not in difference or difference["sums_agree"]:  # without one, no sum moves
-            return "count", ""
-        if difference["sums_agree"] is None:
-            return None, f"its sums were not compared: {COMPARE}"
-        return (
-            None,
-            f"its sums may count it already, as they are not what the ledger has: {REBUILD}",
-        )
 
     def _leave(self, difference: Mapping[str, Any], why: str) -> None:
         self.report.unrepaired.append(
