@@ -100,6 +100,16 @@ def test_what_no_repair_heals_names_what_does(cloud: Cloud) -> None:
     assert "cdc repair" in cloud.run("verify", "--settle", "0").stdout
 
 
+def test_a_job_that_cannot_be_kept_says_where_else(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "file"))
+    done = cloud.run("verify")
+    assert done.exit_code == 1
+    assert "Set CDC_JOBS to a folder that you may write to." in done.output
+
+
 def test_an_empty_table_is_filled_and_right(cloud: Cloud) -> None:
     cloud.pipeline.table.items.clear()
     assert cloud.json("backfill", "--yes")["problems"] == []

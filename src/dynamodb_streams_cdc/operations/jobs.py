@@ -138,16 +138,21 @@ class Job:
                 f"Job {name} is at work in another process ({self.path}): wait for it, or give "
                 "another name with --job."
                 if "locked" in str(error)
-                else f"Job {name} cannot be kept in {self.path}: {error}."
+                else self._not_kept(error)
             )
             raise OperationError(message) from error
         except (sqlite3.DatabaseError, OSError) as error:
-            message = f"Job {name} cannot be kept in {self.path}: {error}."
-            raise OperationError(message) from error
+            raise OperationError(self._not_kept(error)) from error
         self.lost: str | None = None
         is_stale = temporary or age > stale_seconds
         self.resumed = self._claim(dict(asked), copies, is_stale=is_stale)
         self.remember("copies", {**(self.recall("copies") or {}), **copies})
+
+    def _not_kept(self, error: Exception) -> str:
+        return (
+            f"Job {self.name} cannot be kept in {self.path}: {error}. Set CDC_JOBS to a folder "
+            "that you may write to."
+        )
 
     def _claim(
         self, asked: Mapping[str, Any], copies: Mapping[str, str], *, is_stale: bool
