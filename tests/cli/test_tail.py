@@ -182,7 +182,7 @@ def test_an_entry_that_cannot_be_read_is_named(log: Cloud, steps: list[Step]) ->
     assert result.exit_code == 0
     [line] = result.stdout.splitlines()
     assert "00002-0001" in line
-    assert "An entry cannot be read: a version is" in result.stderr
+    assert "Entry y of x cannot be read: a version is" in result.stderr
 
 
 @pytest.mark.parametrize(

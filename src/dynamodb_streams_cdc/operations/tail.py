@@ -266,10 +266,12 @@ class LogFollower:
         """Return the entry of a record; None for an entry that was removed, or is unreadable."""
         if record["eventName"] != "INSERT":
             return None
+        body = record["dynamodb"]
         try:
-            return change_from_entry(record["dynamodb"].get("NewImage", {}), self.image_store)
+            return change_from_entry(body.get("NewImage", {}), self.image_store)
         except MalformedRecord as error:
-            self.notice(f"An entry cannot be read: {error}.")
+            item, version = (body["Keys"][name]["S"] for name in ("item", "version"))
+            self.notice(f"Entry {version} of {item} cannot be read: {error}.")
             return None
 
 
