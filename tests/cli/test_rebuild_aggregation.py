@@ -1,6 +1,7 @@
 """`cdc rebuild aggregation`: asks, rebuilds through the function, and says what readers read."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -57,6 +58,19 @@ def test_sums_are_rebuilt_and_switched(cloud: Cloud, operated: Operated) -> None
     assert "Readers read generation 1." in done.output
     assert "Generation 0 is kept right as well: --rollback goes back to it" in done.output
     assert list(operated.copies.wrong_sums(operated.table)) == []
+
+
+def test_nothing_is_begun_without_a_folder_for_jobs(
+    cloud: Cloud, operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change would be written to both sets, until someone finds out."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "file"))
+    operated.invocations.clear()
+    for words in (("--yes",), ("--finish", "--yes")):
+        done = cloud.run(*COMMAND, *words)
+        assert (done.exit_code, operated.invocations) == (1, [])
+        assert "Set CDC_JOBS to a folder that you may write to." in done.output
 
 
 def test_workers_have_a_segment_each(cloud: Cloud, operated: Operated) -> None:

@@ -1,6 +1,7 @@
 """`cdc rebuild search`: the functions' own code, and wrong use."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -43,6 +44,16 @@ def test_an_index_is_rebuilt_swapped_and_finished(cloud: Cloud) -> None:
     assert len(cloud.pipeline.indexed()) == 5
     assert "the index before it is deleted" in rebuild(cloud, "--finish")
     assert cloud.pipeline.index.others == {}
+
+
+def test_no_index_is_made_without_a_folder_for_jobs(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CDC_JOBS", str(tmp_path / "file"))
+    said = rebuild(cloud, status=1)
+    assert "Set CDC_JOBS to a folder that you may write to." in said
+    assert cloud.pipeline.index.second is None
 
 
 def test_a_rollback_returns_to_the_old_index(cloud: Cloud) -> None:

@@ -37,7 +37,7 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import AGGREGATION
 from dynamodb_streams_cdc.operations.errors import UsageError
-from dynamodb_streams_cdc.operations.jobs import Job, job_name
+from dynamodb_streams_cdc.operations.jobs import Job, check_folder, job_name
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, RebuildReport
 from dynamodb_streams_cdc.operations.repair import RepairSource
 from dynamodb_streams_cdc.operations.stack import Deployment
@@ -80,6 +80,8 @@ def rebuild_aggregation(
         message = "Give --rollback or --finish, not both."
         raise UsageError(message)
     segments = segments_here(workers)
+    if not rollback:
+        check_folder()
     deployment = Deployment.find(environment, stack, endpoint_url, manifest)
     source = RepairSource(deployment, source_table)
     processor = processor_of(deployment, source.name, AGGREGATION)

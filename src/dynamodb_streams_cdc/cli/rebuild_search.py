@@ -35,6 +35,7 @@ from dynamodb_streams_cdc.cli.output import (
 from dynamodb_streams_cdc.cli.progress import progress
 from dynamodb_streams_cdc.entities import SEARCH
 from dynamodb_streams_cdc.operations.errors import OperationError, UsageError
+from dynamodb_streams_cdc.operations.jobs import check_folder
 from dynamodb_streams_cdc.operations.rebuild_search import (
     RebuildReport,
     RebuildSearch,
@@ -112,6 +113,8 @@ def rebuild_search(
     chosen = index or known
     name_of_work = (rollback and "rollback") or (finish and "finish") or (abandon and "abandon")
     method = name_of_work or "run"
+    if method == "run":
+        check_folder()
     confirm(f"{_WORK[method]} {', '.join(chosen)}?", yes=yes)
     reports = Reports()
     total = source.about * 2 * len(chosen)

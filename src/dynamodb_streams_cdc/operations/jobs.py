@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,8 @@ from dynamodb_streams_cdc.sinks.contributions import add
 MOST_CHARACTERS = 100
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MOST_CHARACTERS - 1}}}", re.ASCII)
+ELSEWHERE = "Set CDC_JOBS to a folder that you may write to."
+
 _STRANGE = re.compile(r"[^A-Za-z0-9_.-]", re.ASCII)
 
 _SCHEMA = """
@@ -58,6 +61,21 @@ def folder() -> Path:
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state, "dynamodb-streams-cdc", "jobs")
+
+
+def check_folder() -> None:
+    """Refuse a folder that keeps no job, before work is begun that others see.
+
+    Raises:
+        OperationError: it cannot be made, or no file can be written in it.
+    """
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder()):
+            return
+    except OSError as error:
+        message = f"No job can be kept in {folder()}: {error}. {ELSEWHERE}"
+        raise OperationError(message) from error
 
 
 def job_name(*parts: object) -> str:
@@ -149,10 +167,7 @@ class Job:
         self.remember("copies", {**(self.recall("copies") or {}), **copies})
 
     def _not_kept(self, error: Exception) -> str:
-        return (
-            f"Job {self.name} cannot be kept in {self.path}: {error}. Set CDC_JOBS to a folder "
-            "that you may write to."
-        )
+        return f"Job {self.name} cannot be kept in {self.path}: {error}. {ELSEWHERE}"
 
     def _claim(
         self, asked: Mapping[str, Any], copies: Mapping[str, str], *, is_stale: bool
