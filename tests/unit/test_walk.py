@@ -79,7 +79,11 @@ def test_a_request_that_fails_is_made_for_fewer_items() -> None:
                 raise InvocationFailed(message)
             return super().invoke(processor, event)
 
+    told: list[str] = []
     walk = Walk(Slow(1.0), Job("walk", {}), lambda part, answer: {}, workers=1, clock=clock)
+    walk.progress = lambda: told.append(walk.trouble)
     walk.run([WalkedPart("0", "search", {"operation": "backfill"})])
     assert (walk.problems, walk.read) == ({}, ITEMS)
     assert asked[:6] == [2000, 500, 125, 31, 62, 124]
+    timed_out = "search brought nothing on (Task timed out after 60.00 seconds)"
+    assert told[:5] == [timed_out] * 3 + ["", ""]

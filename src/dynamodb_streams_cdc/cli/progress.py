@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 from dynamodb_streams_cdc.cli.output import stderr_console
+from dynamodb_streams_cdc.errors import visible
 
 EVERY_SECONDS = 10.0
 """Between two lines, where no person looks on."""
@@ -42,7 +44,7 @@ class Progress:
         now = time.monotonic()
         if self._first is None:
             self._first, self._begun = done, now
-        text = self._text(done, now - self._begun, phase)
+        text = Text(visible(self._text(done, now - self._begun, phase)))
         if self._status is not None:
             self._status.update(text)
         elif now - self._told >= EVERY_SECONDS:

@@ -66,7 +66,7 @@ class Backfill:
         entity: fills items of this entity alone.
         segments: parts that the table is cut into.
         export: gives the items, instead of the table.
-        progress: called with the number of items read, after each answer.
+        progress: called with the number of items read and what keeps it, after each answer.
         walk: makes the walk: `Walk`, or `RemoteWalk` with its executions.
         rests: returns whether no request is to be made for now; see `Followers`.
     """
@@ -82,7 +82,7 @@ class Backfill:
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
-    progress: Callable[[int], None] = lambda read: None
+    progress: Callable[[int, str], None] = lambda read, phase: None
     walk: Callable[..., Walk] = Walk
     rests: Callable[[], bool] = lambda: False
     report: BackfillReport = field(default_factory=BackfillReport)
@@ -93,7 +93,7 @@ class Backfill:
         walk = self.walk(self.functions, self.job, self._keep, self.capacity, self.workers)
         walk.clock = self.clock
         walk.rests = self.rests
-        walk.progress = lambda: self.progress(walk.read)
+        walk.progress = lambda: self.progress(walk.read, walk.trouble)
         try:
             walk.run(list(self._parts()))
         finally:

@@ -60,7 +60,7 @@ class Purge:
         dry_run: counts them only.
         segments: parts that a ledger is cut into.
         begun: parts as an earlier run left them, where this one goes on.
-        progress: called with the number of copies read, after each answer.
+        progress: called with the number of copies read and what keeps it, after each answer.
     """
 
     functions: Functions
@@ -73,7 +73,7 @@ class Purge:
     workers: int = 4
     capacity: CapacityLimit = field(default_factory=CapacityLimit)
     clock: Clock = field(default_factory=SystemClock)
-    progress: Callable[[int], None] = lambda read: None
+    progress: Callable[[int, str], None] = lambda read, phase: None
 
     def __post_init__(self) -> None:
         self.report = PurgeReport(self.dry_run)
@@ -91,7 +91,7 @@ class Purge:
         walk = Walk(
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
-        walk.progress = lambda: self.progress(walk.read)
+        walk.progress = lambda: self.progress(walk.read, walk.trouble)
         self.job.add_parts(state.name for state in self.begun)
         for state in self.begun:
             self.job.advance(state)

@@ -292,7 +292,7 @@ class RebuildAggregation:
             return {name: answer[name] for name in counted}
 
         walk = Walk(self.functions, job, keep, self.capacity, self.workers, clock=self.clock)
-        walk.progress = lambda: self.progress(self._read + walk.read, phase)
+        walk.progress = lambda: self.progress(self._read + walk.read, walk.trouble or phase)
         try:
             walk.run(parts)
         finally:

@@ -256,7 +256,7 @@ class RebuildSearch:
             return {"copied": answer["applied"]}
 
         walk = Walk(self.functions, job, keep, self.capacity, self.workers, clock=self.clock)
-        walk.progress = lambda: self.progress(walk.read, phase)
+        walk.progress = lambda: self.progress(walk.read, walk.trouble or phase)
         walk.run(parts)
         for problem in walk.problems.values():
             self.report.problems.append(f"{self.index} was not copied to its end: {problem}")

@@ -373,7 +373,7 @@ class Verify:
         walk = self.walk(
             self.functions, self.job, self._keep, self.capacity, self.workers, clock=self.clock
         )
-        walk.progress = lambda: self.progress(walk.read, phase)
+        walk.progress = lambda: self.progress(walk.read, walk.trouble or phase)
         walk.run(list(parts))
         self.report.units += walk.units
         for processor, problem in walk.problems.items():

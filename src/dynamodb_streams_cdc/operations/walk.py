@@ -99,6 +99,7 @@ class Walk:
         progress: called after each answer.
         rests: returns whether no request is to be made for now.
         problems: by processor, why its parts were stopped.
+        trouble: why the last answer brought a part no further; empty if it did.
     """
 
     functions: Functions
@@ -110,6 +111,7 @@ class Walk:
     rests: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock)
     problems: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
     _states: dict[str, PartState] = field(default_factory=dict)
     _failing: dict[str, int] = field(default_factory=dict)
     _most: dict[str, int] = field(default_factory=dict)
@@ -213,6 +215,7 @@ class Walk:
         if answer.get("problem") and not answer["read"]:
             return self._excuse(part, answer["problem"])
         self._failing.pop(part.name, None)
+        self.trouble = ""
         self._grow(part)
         return not state.done
 
@@ -224,6 +227,7 @@ class Walk:
         """Give a part that did not come on another chance, or stop its processor's."""
         self._failing[part.name] = self._failing.get(part.name, 0) + 1
         self._most[part.name] = max(1, self._most.get(part.name, MOST_ITEMS) // 4)
+        self.trouble = f"{part.processor} brought nothing on ({problem})"
         if self._failing[part.name] < PATIENCE:
             return True
         self.problems[part.processor] = problem
