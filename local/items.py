@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,14 @@ def refusals(entity: Entity | None, image: Image) -> dict[str, str]:
 
 
 def result_of(function: Function, sink: str, image: Image) -> Any:
-    """Return the result of an entity's function as it is.
+    """Return the result of an entity's function as it is, of an image of its own.
+
+    A function may alter the image, and the next one sees the item as it is.
 
     Raises:
         CdcError: the function raises, or the sink refuses the form of the result.
     """
-    return evaluated(partial(_with_form, sink, function), image)
+    return evaluated(partial(_with_form, sink, function), deepcopy(image))
 
 
 def _with_form(sink: str, function: Function, image: Image) -> object:

@@ -152,6 +152,14 @@ def test_a_function_that_is_not_pure_is_named(sink: str) -> None:
         surveyed(Story([ROOM]), table=Table("rooms", TABLE.keys, (entity,)))
 
 
+def test_a_function_that_alters_its_image_can_be_played() -> None:
+    def altering(image: Any) -> Any:
+        return {"beds": {"count": image.pop("beds")}}
+
+    room = Entity("room", contributions=altering, document=altering, index=Index(name="rooms"))
+    assert surveyed(Story([ROOM]), table=Table("rooms", TABLE.keys, (room,))).stories == 1
+
+
 def test_stories_that_yield_nothing_are_named() -> None:
     def told(table: str, seed: int, data: Path | None) -> Any:
         Story([ROOM])  # without `yield`
