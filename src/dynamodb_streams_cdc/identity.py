@@ -94,7 +94,8 @@ def keys_of(item: str, keys: Mapping[str, str]) -> Attributes | None:
     """Return the key of the item with an identity, as DynamoDB JSON with base64 text.
 
     `keys` has the types of the key attributes by name. `None` for an identity that is a digest, of
-    a long key, or that is of another form: it names no item of a table with these keys.
+    a long key, or that is of another form, as another writer makes it: it names no item of a table
+    with these keys.
     """
     _, *components = item.split("/")
     if len(components) != len(keys) or item.startswith("#"):
@@ -102,12 +103,21 @@ def keys_of(item: str, keys: Mapping[str, str]) -> Attributes | None:
     found: dict[str, dict[str, str]] = {}
     for name, component in zip(sorted(keys), components, strict=True):
         tag, _, text = component.partition("=")
-        if tag != keys[name]:
+        if tag != keys[name] or not text:
             return None
-        if tag == "S":
-            text = text.replace("%2F", "/").replace("%25", "%")
-        elif tag == "B":
-            text = text.replace("-", "+").replace("_", "/")
+        value: Key = text
+        try:
+            if tag == "S":
+                value = text = text.replace("%2F", "/").replace("%25", "%")
+            elif tag == "N":
+                value = Decimal(text)
+            else:
+                text = text.replace("-", "+").replace("_", "/")
+                value = base64.b64decode(text)
+            if _component(name, value) != component:
+                return None
+        except (ArithmeticError, ValueError, MalformedRecord):
+            return None
         found[name] = {tag: text}
     return found
 

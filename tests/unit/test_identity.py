@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dynamodb_streams_cdc import MalformedRecord
+from dynamodb_streams_cdc import MalformedRecord, deserialize_item
 from dynamodb_streams_cdc.identity import (
     MAX_ITEM_ID_BYTES,
     Key,
@@ -14,6 +14,7 @@ from dynamodb_streams_cdc.identity import (
     check_version,
     floor_of,
     item_id,
+    keys_of,
     stream_label,
     version_of,
 )
@@ -59,6 +60,23 @@ def test_numbers_of_38_digits_are_kept_exactly() -> None:
 def test_identity_depends_on_the_table_not_on_order() -> None:
     assert item_id("t", {"a": "1", "b": "2"}) == item_id("t", {"b": "2", "a": "1"})
     assert item_id("t", {"a": "1"}) != item_id("u", {"a": "1"})
+
+
+@given(KEYS)
+def test_an_identity_has_the_keys_that_it_was_made_of(key: Key) -> None:
+    kind = {str: "S", Decimal: "N", bytes: "B"}[type(key)]
+    assume(key not in ("", b"") and len(identity := item_id("t", {"a": key})) <= MAX_ITEM_ID_BYTES)
+    found = keys_of(identity, {"a": kind})
+    assert found is not None
+    assert item_id("t", deserialize_item(found)) == identity
+
+
+@pytest.mark.parametrize(
+    "component",
+    ["S=a%2fb", "S=%41", "S=", "N=1.0", "N=01", "N=abc", "N=NaN", "N=", "B=YQ", "B=!", "B="],
+)
+def test_an_identity_of_another_form_has_no_keys(component: str) -> None:
+    assert keys_of(f"t/{component}", {"a": component[0]}) is None
 
 
 def test_keys_of_no_key_type_are_refused() -> None:

@@ -175,6 +175,17 @@ def test_a_row_of_an_item_that_adds_nothing_is_made(filled: Operated) -> None:
     assert (report.unrepaired, filled.invocations[-1][1]["countMissing"]) == ([], True)
 
 
+@pytest.mark.parametrize("text", ["gone%2fx", "item%2D5"])
+def test_a_document_under_no_identity_is_foreign(filled: Operated, text: str) -> None:
+    """No item has it, however it is read: the same key is written in one way."""
+    documents, name = filled.copies.index.documents, f"{filled.id(5).rpartition('=')[0]}={text}"
+    documents[name] = deepcopy(documents[filled.id(5)])
+    documents[name][CDC]["item"] = name
+    assert list(found(filled, "first")) == [("search", "foreign", name)]
+    assert repaired(filled, "second").complete
+    assert name not in documents
+
+
 def test_a_document_without_an_object_under_cdc_is_foreign(filled: Operated) -> None:
     filled.copies.index.documents[filled.id(5)] = {"amount": 1, CDC: None}
     assert list(found(filled, "first")) == [("search", "foreign", filled.id(5))]
