@@ -4,17 +4,19 @@ import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import pytest
 
-from dynamodb_streams_cdc import Aggregation, Processor
+from dynamodb_streams_cdc import Aggregation, Expiry, Processor
 from dynamodb_streams_cdc.control.functions import InvocationFailed
+from dynamodb_streams_cdc.entities import Entity, Table, starts_with
 from dynamodb_streams_cdc.errors import MalformedRecord, PermanentError
 from dynamodb_streams_cdc.operations.errors import OperationError
 from dynamodb_streams_cdc.operations.jobs import Job
 from dynamodb_streams_cdc.operations.rebuild_aggregation import RebuildAggregation, SumOff
+from dynamodb_streams_cdc.sinks.by_entity import ByEntity
 from dynamodb_streams_cdc.sinks.contributions import MAX_ADDITIONS, MAX_AGGREGATES
 from dynamodb_streams_cdc.sinks.generations import WAIT_SECONDS, Generations, WrongGeneration
 from dynamodb_streams_cdc.sinks.ledger import RowUpdate
@@ -309,6 +311,25 @@ def test_what_an_earlier_declaration_kept_goes(filled: Operated) -> None:
     assert rebuild(filled).run(job).live == 1
     assert filled.wrong() == []
     assert not ledger.rows[expired.item_id].contribution
+
+
+@pytest.mark.parametrize("first", [Expiry.KEEP, Expiry.DROP])
+def test_what_expired_of_no_entity_goes(filled: Operated, first: Expiry) -> None:
+    """The entity is no more, and no other one says what is kept of it."""
+    handler, ledger = filled.handlers["aggregation"], filled.copies.ledger
+    assert isinstance(handler, Processor)
+    sink = cast("Aggregation", handler.sink)
+    entities = tuple(Entity(name, {"id": starts_with(f"{name}-")}) for name in ("kept", "item"))
+    sinks = {"kept": replace(sink, expiry=first), "item": sink}
+    choice = ByEntity(Table("items", keys={"id": "S"}, entities=entities), sinks)
+    filled.handlers["aggregation"] = replace(handler, sink=choice)
+    [row] = ledger.read([filled.id(3)], deadline()).values()
+    name = filled.id(3).replace("item-", "former-")
+    expired = replace(row, item_id=name, deleted=True, retained=True)
+    ledger.commit([RowUpdate(None, expired)], expired.contribution)
+    assert rebuild(filled).run(job).live == 1
+    assert not ledger.rows[name].contribution
+    assert filled.wrong() == []
 
 
 @pytest.mark.parametrize("of", ["aggregates", "measures"])

@@ -155,16 +155,15 @@ class RowMover:
         image: Image | None = None if raw is None or sink is None else deserialize_item(raw)
         if row is None and image is None:
             return None
-        able = sink or self.sinks[0]
         if row is not None:
             as_it_is = self._as_it_is(row)
             if keys is None:
                 self.unchecked += 1
                 return as_it_is
-            is_kept = row.retained and able.retains
+            is_kept = row.retained and sink is not None and sink.retains
             if image is None and (is_kept or (row.deleted and not row.contribution)):
                 return as_it_is
-        now = self.deadline.now()
+        able, now = sink or self.sinks[0], self.deadline.now()
         # An expiry that is still to come from the stream before this one has to count.
         may_expire = image is None and able.retains
         known = None if may_expire else ItemVersion(name, self.floor, now)
