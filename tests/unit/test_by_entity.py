@@ -275,10 +275,10 @@ def counted(image: Any) -> dict[str, dict[str, int]]:
     return {image["sk"].partition("#")[0]: {"items": 1}}
 
 
-def keeping(ledger: MemoryLedger, expiry: Expiry) -> Processor:
-    """Return the function of two entities; of the second one, the sums do with expiries so."""
+def keeping(ledger: MemoryLedger, other: Expiry, expiry: Expiry) -> Processor:
+    """Return the function of two entities; the sums do so with expiries of each."""
     entities = (
-        Entity("dropped", {"sk": starts_with("D#")}, contributions=counted),
+        Entity("other", {"sk": starts_with("O#")}, contributions=counted, expiry=other),
         Entity("kept", {"sk": starts_with("K#")}, contributions=counted, expiry=expiry),
     )
     things = Table("things", keys={"pk": "S", "sk": "S"}, entities=entities)
@@ -293,8 +293,11 @@ def keeping(ledger: MemoryLedger, expiry: Expiry) -> Processor:
     )
 
 
+@pytest.mark.parametrize("other", Expiry)
 @pytest.mark.parametrize(("now", "found"), [(Expiry.KEEP, []), (Expiry.DROP, ["extra"])])
-def test_what_expired_counts_by_the_declaration_of_today(now: Expiry, found: list[str]) -> None:
+def test_what_expired_counts_by_the_declaration_of_today(
+    other: Expiry, now: Expiry, found: list[str]
+) -> None:
     ledger = MemoryLedger()
 
     def ask(processor: Processor, *records: Any, **event: Any) -> Any:
@@ -302,9 +305,9 @@ def test_what_expired_counts_by_the_declaration_of_today(now: Expiry, found: lis
         return processor(asked, FakeContext(processor.clock))
 
     expiry = a_record(2, item("K#1"), None, userIdentity=TTL_IDENTITY)
-    ask(keeping(ledger, Expiry.KEEP), a_record(1, None, item("K#1")), expiry)
+    ask(keeping(ledger, other, Expiry.KEEP), a_record(1, None, item("K#1")), expiry)
     assert ledger.total("K") == {"items": 1}
-    today = keeping(ledger, now)
+    today = keeping(ledger, other, now)
     copies = {"operation": "verify", "of": "copies", "keys": {"pk": "S", "sk": "S"}}
     assert [each["kind"] for each in ask(today, **copies)["differences"]] == found
     keys = {"Keys": expiry["dynamodb"]["Keys"]}

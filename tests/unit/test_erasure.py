@@ -140,7 +140,8 @@ class World:
             message = "the function is out"
             raise InvocationFailed(message, outage=True)
         deadline = Deadline(self.clock, self.clock.now() + 60)
-        return json.loads(json.dumps(self.erasure.respond(json.loads(json.dumps(event)), deadline)))
+        answer = self.erasure.respond(json.loads(json.dumps(event)), deadline)
+        return json.loads(json.dumps(answer, allow_nan=False))
 
     def apply(self, *changes: Change) -> None:
         """Apply changes to the three copies."""

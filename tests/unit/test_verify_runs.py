@@ -5,6 +5,8 @@ import json
 import os
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,16 @@ def test_a_killed_verification_goes_on_where_it_stopped(filled: Operated) -> Non
     assert again.run().differences == {"search": {"wrong": 1}}
     kinds = (event.get("of", "") for _, event in filled.invocations)
     assert len(done) + Counter(kinds)["table"] <= 24 + 1
+
+
+@pytest.mark.parametrize("come", [{"place": 7}, {"read": 1}, {"done": True}], ids=str)
+def test_a_job_that_has_come_on_goes_on(come: Mapping[str, Any]) -> None:
+    begun = Job("half", {})
+    begun.add_parts(["a"])
+    [part] = begun.parts()
+    begun.advance(replace(part, **come))
+    begun.close()
+    assert Job("half", {}).resumed
 
 
 def test_a_run_after_a_problem_reads_everything_again(filled: Operated) -> None:
