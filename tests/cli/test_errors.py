@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from typer import Exit
 from typer.main import get_command
 
 from dynamodb_streams_cdc.cli.app import app
-from dynamodb_streams_cdc.cli.errors import sentence, sentences
+from dynamodb_streams_cdc.cli.errors import reported, sentence, sentences
 from dynamodb_streams_cdc.operations.endpoint import problem_of
+from dynamodb_streams_cdc.operations.purge import PurgeReport
 from dynamodb_streams_cdc.operations.stack import ASKING
 from dynamodb_streams_cdc.operations.stack import _client as make_client
 from tests.cli.conftest import STACK, Cloud, fail, refusal, refuse
@@ -480,3 +482,13 @@ def test_the_installed_command() -> None:
     found = subprocess.run([cdc, "-h"], capture_output=True, text=True, timeout=60, check=True)
     for name in ("dead-letters", "redrive", "repair", "history", "diff", "tail", "status"):
         assert name in found.stdout
+
+
+def test_progress_ends_before_the_report_is_shown() -> None:
+    """It would be drawn again below the report."""
+    told: list[str] = []
+    progress = ExitStack()
+    progress.callback(told.append, "progress")
+    with reported(PurgeReport(), lambda report: told.append("report"), progress=progress):
+        pass
+    assert told == ["progress", "report"]
