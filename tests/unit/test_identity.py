@@ -1,6 +1,7 @@
 """Different keys never share an identity; equal keys always do."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
@@ -68,7 +69,8 @@ def test_an_identity_has_the_keys_that_it_was_made_of(key: Key) -> None:
     assume(key not in ("", b"") and len(identity := item_id("t", {"a": key})) <= MAX_ITEM_ID_BYTES)
     found = keys_of(identity, {"a": kind})
     assert found is not None
-    assert item_id("t", deserialize_item(found)) == identity
+    keys: dict[str, Any] = deserialize_item(found)
+    assert item_id("t", keys) == identity
 
 
 @pytest.mark.parametrize(
