@@ -23,7 +23,9 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
+from dynamodb_streams_cdc.deserializer import deserialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, MalformedSource
 from dynamodb_streams_cdc.lambda_types import Attributes
 
@@ -97,29 +99,24 @@ def keys_of(item: str, keys: Mapping[str, str]) -> Attributes | None:
     a long key, or that is of another form, as another writer makes it: it names no item of a table
     with these keys.
     """
-    _, *components = item.split("/")
-    if len(components) != len(keys) or item.startswith("#"):
+    table, *components = item.split("/")
+    if len(components) != len(keys):
         return None
     found: dict[str, dict[str, str]] = {}
     for name, component in zip(sorted(keys), components, strict=True):
         tag, _, text = component.partition("=")
         if tag != keys[name] or not text:
             return None
-        value: Key = text
-        try:
-            if tag == "S":
-                value = text = text.replace("%2F", "/").replace("%25", "%")
-            elif tag == "N":
-                value = Decimal(text)
-            else:
-                text = text.replace("-", "+").replace("_", "/")
-                value = base64.b64decode(text)
-            if _component(name, value) != component:
-                return None
-        except (ArithmeticError, ValueError, MalformedRecord):
-            return None
+        if tag == "S":
+            text = text.replace("%2F", "/").replace("%25", "%")
+        elif tag == "B":
+            text = text.replace("-", "+").replace("_", "/")
         found[name] = {tag: text}
-    return found
+    try:
+        decoded: dict[str, Any] = deserialize_item(found)
+        return found if item_id(table, decoded) == item else None
+    except MalformedRecord:
+        return None
 
 
 def canonical_number(value: Decimal) -> str:

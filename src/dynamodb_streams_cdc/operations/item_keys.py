@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-from dynamodb_streams_cdc.change import Attributes, Image
-from dynamodb_streams_cdc.deserializer import deserialize_item, serialize_item
+from dynamodb_streams_cdc.change import Attributes
+from dynamodb_streams_cdc.deserializer import serialize_item
 from dynamodb_streams_cdc.errors import MalformedRecord, form_of
 from dynamodb_streams_cdc.identity import Key, item_id, keys_of
 from dynamodb_streams_cdc.operations.errors import UsageError
@@ -150,22 +150,10 @@ def keys_of_identity(identity: str, table: DeployedTable) -> Attributes:
         UsageError: it is of no item of the table.
     """
     found = keys_of(identity, table.keys)
-    # Others would be looked for as well, and nothing found.
-    if found is None or identity != _identity_of(found, table):
+    if found is None or identity.partition("/")[0] != table.name:
         message = f"{identity} names no item of table {table.name}"
         raise UsageError(message)
     return found
-
-
-def _identity_of(keys: Attributes, table: DeployedTable) -> str:
-    """Return the identity of an item; empty if a key is empty, or malformed."""
-    if not all(value for each in keys.values() for value in each.values()):
-        return ""
-    try:
-        decoded: Image = deserialize_item(keys)
-        return item_id(table.name, decoded)
-    except MalformedRecord:
-        return ""
 
 
 def _is_identity(words: Sequence[str]) -> bool:
