@@ -132,6 +132,16 @@ class IndexContract:
         assert index.upsert([upsert("2", status="shipped")], deadline()) == [None]
         assert index.search() == {ITEM: {"status": "shipped"}}
 
+    @pytest.mark.parametrize("about", [{}, {"changed_at": None}], ids=["missing", "null"])
+    def test_a_document_without_its_time_refuses_a_change(
+        self, index: SearchableIndex, about: dict[str, Any]
+    ) -> None:
+        assert index.upsert([upsert("1", status="placed")], deadline()) == [None]
+        held, newer = index.read(ITEM, deadline()), {"item": ITEM, "version": "3", "deleted": False}
+        source = {"status": "shipped", CDC: {**newer, **about}}
+        assert index.replace(held, Upsert(ITEM, source), deadline())
+        assert index.upsert([upsert("2", status="lost")], deadline()) == [Stale(float("inf"))]
+
     def test_a_replaced_document_keeps_no_field_of_the_old_one(
         self, index: SearchableIndex
     ) -> None:

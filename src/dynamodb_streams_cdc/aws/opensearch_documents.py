@@ -379,8 +379,7 @@ def _upserted(answer: Mapping[str, Any]) -> Upserted:
     if "error" in answer:
         return refusal(answer["error"], answer.get("status"))
     if answer.get("result") == "noop":
-        changed_at = answer.get("get", {}).get("_source", {}).get(CDC, {}).get("changed_at")
-        return Stale(float(changed_at) if isinstance(changed_at, float | int) else float("inf"))
+        return Stale.than(answer.get("get", {}).get("_source", {}))
     return None
 
 

@@ -48,6 +48,12 @@ class Stale:
 
     timestamp: float
 
+    @classmethod
+    def than(cls, source: Mapping[str, Any]) -> "Stale":
+        """Return the refusal by a document; no change is newer than one without its time."""
+        changed_at = source.get(CDC, {}).get("changed_at")
+        return cls(float(changed_at) if isinstance(changed_at, float | int) else float("inf"))
+
 
 Upserted: TypeAlias = Stale | Exception | None
 """Result of one document: refused as stale, the error, or `None` if it was written."""

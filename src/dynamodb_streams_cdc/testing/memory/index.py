@@ -90,7 +90,7 @@ class MemoryIndex:
                 self.documents[upsert.item_id] = upsert.source
                 results.append(None)
             else:
-                results.append(Stale(held[CDC]["changed_at"]))
+                results.append(Stale.than(held))
         return results
 
     def read_many(self, item_ids: Sequence[str], deadline: Deadline) -> Mapping[str, Held]:
