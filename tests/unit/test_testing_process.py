@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import threading
@@ -504,6 +505,10 @@ def test_a_function_that_feeds_itself_ends_with_a_sentence(stream_lab: LabFactor
     lab.put({"id": "first"})
     with pytest.raises(EndlessRun, match=r"after 0\.1 hours"):
         lab.run(hours=0.1)
+    lines = str(lab.timeline).splitlines()
+    assert len(lines) == 251
+    assert re.search(r"\.\.\. and 4,\d\d\d more lines, then", lines[200])
+    assert str(lab.timeline.entries[-1]) == lines[-1]
 
 
 # What is told

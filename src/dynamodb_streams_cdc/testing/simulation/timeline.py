@@ -11,6 +11,10 @@ from dynamodb_streams_cdc.testing.simulation.virtual_clock import START
 MOST_ALIKE = 4
 """How many equal attempts the text shows before it counts the rest."""
 
+FIRST_LINES = 200
+LAST_LINES = 50
+"""How many lines of a longer timeline the text shows."""
+
 _INDENT = " " * 27
 
 Note: TypeAlias = Callable[[Event], None]
@@ -44,7 +48,11 @@ class Timeline:
             self.entries.append(Entry(now, who, event))
 
     def __str__(self) -> str:
-        return "\n".join(folded(self.entries))
+        lines = list(folded(self.entries))
+        hidden = len(lines) - FIRST_LINES - LAST_LINES
+        if hidden > 1:
+            lines[FIRST_LINES:-LAST_LINES] = [f"{_INDENT}... and {hidden:,} more lines, then"]
+        return "\n".join(lines)
 
 
 def folded(entries: Sequence[Entry]) -> Iterator[str]:
