@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -281,6 +282,42 @@ def test_functions_and_what_iterators_yield_are_requests(stream_lab: LabFactory)
     assert port.done == ["page 1"]
     assert callable(send)
     assert not callable(lab.faulty(Rows()))
+
+
+class Pages:
+    """An iterator with a method of its own, as the results of databases are."""
+
+    def __init__(self) -> None:
+        self.rows = iter(["1", "2"])
+
+    def __iter__(self) -> "Pages":
+        return self
+
+    def __next__(self) -> str:
+        return next(self.rows)
+
+    def first(self) -> str:
+        return next(self)
+
+
+def test_a_cursor_is_a_port_as_its_connection_is(stream_lab: LabFactory) -> None:
+    lab, database = stream_lab(), sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE copies (id TEXT)")
+    connection, query = lab.faulty(database), lab.faulty(lambda: Pages())
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        with connection:
+            cursor = connection.cursor()
+            cursor.executemany("INSERT INTO copies VALUES (?)", [[name] for name in keys(event)])
+            assert next(cursor.execute("SELECT count(*) FROM copies")) == (1,)
+            assert list(cursor.execute("SELECT id FROM copies")) == [("1",)]
+        assert query().first() == "1"
+
+    lab.lose_answer("executemany")
+    deliver(lab, "1")
+    assert [bool(delivery.error) for delivery in lab.deliveries] == [True, False]
+    assert "    executemany(..T INTO copies" in str(lab.timeline)
 
 
 def test_the_timeline_names_a_deadline_without_its_parts(stream_lab: LabFactory) -> None:

@@ -23,6 +23,7 @@ _SPECIAL = (
     "__delitem__",
     "__getitem__",
     "__len__",
+    "__next__",
     "__setitem__",
 )
 """Methods that Python looks up in the class: forwarded as requests if the port has them."""
@@ -118,13 +119,22 @@ def _method(name: str, method: Callable[..., Any], faults: FaultInjector) -> Cal
 
     def called(*args: Any, **options: Any) -> Any:
         result = faults.call_as(name, method, *args, **options)
+        if _makes_requests(result):
+            return wrapped(result, faults)
         if hasattr(type(result), "__next__"):
             return _steps(name, result, faults)
-        if isinstance(result, contextlib._GeneratorContextManager):
-            return wrapped(result, faults)
         return result
 
     return called
+
+
+def _makes_requests(result: object) -> bool:
+    """Whether what a method returned makes requests in its turn, as a database's cursor does."""
+    kind = type(result)
+    if isinstance(result, contextlib._GeneratorContextManager) or hasattr(kind, "execute"):
+        return True
+    rows = hasattr(kind, "__next__") and kind.__module__ != "builtins"
+    return rows and any(not name.startswith("_") for name in dir(kind))
 
 
 _END = object()
