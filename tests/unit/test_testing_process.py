@@ -1,14 +1,17 @@
 """The process of a function in a lab: it dies as on Lambda, and lives in the lab's time."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +112,24 @@ def test_an_error_after_a_crash_is_not_what_the_mapping_sees(stream_lab: LabFact
     lab.crash_before()
     deliver(lab, "1")
     assert isinstance(lab.deliveries[0].error, ProcessKilled)
+
+
+def test_a_crash_closes_the_connections_of_the_process(
+    stream_lab: LabFactory, tmp_path: Path
+) -> None:
+    lab, path = stream_lab(), tmp_path / "copies"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE copies (id TEXT)")
+
+    @lab.function
+    def handler(event: Any, context: Any) -> None:
+        with contextlib.closing(lab.faulty(sqlite3.connect(path, timeout=0.01))) as connection:
+            connection.execute("INSERT INTO copies VALUES ('1')")
+            connection.commit()
+
+    lab.crash_before("commit")
+    deliver(lab, "1")
+    assert [type(delivery.error) for delivery in lab.deliveries] == [ProcessKilled, type(None)]
 
 
 @pytest.mark.parametrize("crash", [Lab.crash_before, Lab.crash_after])

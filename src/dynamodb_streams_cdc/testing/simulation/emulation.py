@@ -7,6 +7,7 @@ alone. Code that runs outside of a function, in another thread of the tests say,
 import asyncio
 import contextlib
 import functools
+import gc
 import heapq
 import os
 import signal
@@ -48,7 +49,8 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
         raise ProcessKilled(*invocation.died.args) from error
     except ProcessKilled as killed:
         invocation.died = invocation.died or killed
-        raise
+        killed.__context__ = None
+        raise killed.with_traceback(None) from None
     except Exception:
         invocation.finish()
         raise
@@ -58,6 +60,10 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
     finally:
         current_invocation.reset(tokens[0])
         current_strand.reset(tokens[1])
+        if invocation.died is not None:
+            # What the process held is gone with it, such as a connection and the locks of it. One
+            # of sqlite3 refers to itself, so it takes a collection, of what is young.
+            gc.collect(1)
 
 
 def _exit_reason(code: object) -> str:
