@@ -300,6 +300,9 @@ def test_what_aws_leaves_open_is_a_policy(stream_lab: LabFactory) -> None:
         ),
         ({"BatchSze": 3}, TypeError, "no setting BatchSze; there are BatchSize, "),
         ({"view_type": "NEW_IMAGES"}, ValueError, "NEW_IMAGES"),
+        ({"timeout": 0}, ValueError, "above 0 and up to 900 seconds, got 0"),
+        ({"timeout": 901}, ValueError, "above 0 and up to 900 seconds, got 901"),
+        ({"partitions": 0}, ValueError, "partitions must be 1 or more"),
     ],
 )
 def test_a_wrong_setting_is_refused(

@@ -20,7 +20,7 @@ from typing import Any
 from dynamodb_streams_cdc.change import Image
 from dynamodb_streams_cdc.testing.check import REMEMBERS, Check, Report
 from dynamodb_streams_cdc.testing.hints import Story, hint
-from dynamodb_streams_cdc.testing.lab import PASSED_OVER, SETTINGS
+from dynamodb_streams_cdc.testing.lab import PASSED_OVER, SETTINGS, check_timeout
 from dynamodb_streams_cdc.testing.simulation.replay import as_data, from_data
 from dynamodb_streams_cdc.testing.simulation.scene import TIMEOUT_SECONDS, Scene, item_of
 from dynamodb_streams_cdc.testing.simulation.schedule import (
@@ -140,12 +140,14 @@ def check_convergence(
     Raises:
         Diverged: a copy is wrong in the end; the message shows the shortest schedule.
         ValueError: the arguments cannot show anything.
-        TypeError: a setting that does not exist, or a result of `compare` that is not a list.
+        TypeError: a setting that does not exist, or a result of `compare` or faults that are not
+            a list.
     """
     __tracebackhide__ = True
     if unknown := sorted(settings.keys() - SETTINGS - PASSED_OVER):
         message = f"no setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}"
         raise TypeError(message)
+    check_timeout(timeout)
     if schedules < 1:
         message = f"schedules must be 1 or more, got {schedules}"
         raise ValueError(message)
@@ -166,6 +168,9 @@ def check_convergence(
         timeout=timeout,
         **({} if poison is None else {"poisoned": poison}),
     )
+    if isinstance(faults, str):
+        message = f'faults must be a list of kinds such as ["{faults}"]'
+        raise TypeError(message)
     if unknown := [kind for kind in faults if kind not in tuple(FaultKind)]:
         message = f"faults: no {', '.join(unknown)}; there are {', '.join(FAULTS)}"
         raise ValueError(message)

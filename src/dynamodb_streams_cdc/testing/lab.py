@@ -37,6 +37,9 @@ H = TypeVar("H", bound=Handler)
 
 TABLE = "lab-table"
 
+LONGEST_TIMEOUT = 900
+"""Seconds: https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html."""
+
 LONGEST_RUN_HOURS = 48.0
 """Hours of a run: twice the retention of a stream."""
 
@@ -95,7 +98,7 @@ class Lab:
             `{"customer_id": "S", "number": "N"}`. Without types, those of the first item hold.
         view_type: of the stream.
         partitions: of the table; each has a shard of its own.
-        timeout: of the function, in seconds of the lab's clock.
+        timeout: of the function, in seconds of the lab's clock, up to Lambda's 900.
         policies: choices that AWS does not document.
         virtual_time: whether `time.sleep`, `time.time`, `time.monotonic` and their like take and
             tell the lab's time while the function runs. Say False for a function that needs the
@@ -107,6 +110,7 @@ class Lab:
     Raises:
         ConfigurationError: a setting that AWS refuses.
         TypeError: a setting that there is not.
+        ValueError: a timeout, or a number of partitions, that there is not.
 
     Attributes:
         deliveries: every invocation of the function.
@@ -129,6 +133,10 @@ class Lab:
         if unknown := sorted(settings.keys() - SETTINGS - PASSED_OVER):
             message = f"no setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}"
             raise TypeError(message)
+        check_timeout(timeout)
+        if partitions < 1:
+            message = f"partitions must be 1 or more, got {partitions}"
+            raise ValueError(message)
         self._virtual_clock = VirtualClock()
         self._handler = handler
         self._policies = policies or Policies()
@@ -432,6 +440,17 @@ class Lab:
     def _say(self, what: str, item: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name}: {value}" for name, value in item.items())
         self.timeline.note(self._virtual_clock.now(), "table", Written(f"{what} {values}"))
+
+
+def check_timeout(seconds: float) -> None:
+    """Refuse a timeout that no function has.
+
+    Raises:
+        ValueError: it is not above 0 and up to 900 seconds.
+    """
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        message = f"timeout must be above 0 and up to {LONGEST_TIMEOUT} seconds, got {seconds}"
+        raise ValueError(message)
 
 
 def _live() -> None:

@@ -546,6 +546,8 @@ def test_an_ignored_delete_is_told(ignored: Callable[[Any], bool], hint: str) ->
     [
         ({"BatchSiez": 3}, TypeError, "no setting BatchSiez; there are BatchSize"),
         ({"schedules": 0}, ValueError, "schedules must be 1 or more, got 0"),
+        ({"timeout": 1000}, ValueError, "above 0 and up to 900 seconds, got 1000"),
+        ({"faults": "throttle"}, TypeError, r"a list of kinds such as \["),
         (
             {"faults": ["bad luck"]},
             ValueError,
