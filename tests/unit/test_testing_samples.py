@@ -158,3 +158,8 @@ def test_a_function_gets_a_copy_and_a_whole_context() -> None:
     assert (
         0 < invoke(lambda event, context: context.get_remaining_time_in_millis(), event) <= 60_000
     )
+
+
+def test_a_response_that_lambda_cannot_write_is_refused() -> None:
+    with pytest.raises(TypeError, match="MarshalError: Object of type set is not JSON"):
+        invoke(lambda event, context: {1}, sample_event({"id": "1"}))

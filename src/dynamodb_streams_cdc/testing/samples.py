@@ -16,7 +16,7 @@ from typing import Any
 
 from dynamodb_streams_cdc.change import Change, Source
 from dynamodb_streams_cdc.errors import MalformedRecord
-from dynamodb_streams_cdc.esm import FunctionContext
+from dynamodb_streams_cdc.esm import FunctionContext, Result, classify
 from dynamodb_streams_cdc.testing.simulation.poller import Handler
 from dynamodb_streams_cdc.testing.simulation.stream import FIRST_SEQUENCE_NUMBER, STEP
 from dynamodb_streams_cdc.testing.simulation.table import SimulatedTable
@@ -131,6 +131,7 @@ def invoke(handler: Handler, event: Mapping[str, Any], *, timeout: float = 60.0)
 
     Raises:
         UnreadableEvent: no record of the event can be read.
+        TypeError: Lambda cannot write the response as JSON, so the invocation fails there.
     """
     check_event(event)
     began = time.monotonic()
@@ -140,4 +141,9 @@ def invoke(handler: Handler, event: Mapping[str, Any], *, timeout: float = 60.0)
         remaining=lambda: timeout - (time.monotonic() - began),
         started=time.time(),
     )
-    return handler(json.loads(json.dumps(event)), context)
+    response = handler(json.loads(json.dumps(event)), context)
+    verdict = classify(response, (), report_batch_item_failures=False)
+    if verdict.result is Result.ERROR:
+        message = f"on Lambda this invocation fails, by its response: {verdict.reason}"
+        raise TypeError(message)
+    return response
