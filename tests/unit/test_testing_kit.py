@@ -352,9 +352,12 @@ def test_a_test_that_fails_prints_what_happened(pytester: pytest.Pytester) -> No
             lab = stream_lab(lambda event, context: None)
             lab.put({"id": "1"})
             lab.run()
+            other = stream_lab()
+            other.put({"id": "2"})
             assert lab.dead_letters
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["00:00:00.000  function     invoked: INSERT 1 (*"])
+    result.stdout.fnmatch_lines(["*answered: success", "", "*put id: 2"], consecutive=True)

@@ -26,4 +26,4 @@ def stream_lab() -> Iterator[Callable[..., Lab]]:
 
     yield make
     for lab in labs:
-        print(lab.timeline)  # pytest shows it if the test has failed
+        print(lab.timeline, end="\n\n")  # pytest shows it if the test has failed
