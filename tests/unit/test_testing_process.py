@@ -622,6 +622,15 @@ def test_an_unused_fault_names_the_calls_that_were_made(stream_lab: LabFactory) 
 # The context
 
 
+def test_an_answer_can_be_lost_of_a_call_that_succeeds(stream_lab: LabFactory) -> None:
+    lab = stream_lab(MaximumRetryAttempts=0)
+    lab.function(lab.faulty(fail))
+    lab.lose_answer()
+    lab.put({"id": "1"})
+    with pytest.raises(UnusedFault, match="a lost answer in one that succeeds; there were fail"):
+        lab.run()
+
+
 def test_the_context_has_all_that_lambdas_has(stream_lab: LabFactory) -> None:
     seen: list[Any] = []
     arn = "arn:aws:lambda:us-east-1:000000000000:function:orders:live"

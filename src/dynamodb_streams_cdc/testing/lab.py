@@ -230,7 +230,8 @@ class Lab:
             message = (
                 f"armed, and never struck: {', '.join(unused)}. Crashes, timeouts, lost answers, "
                 "and sinks that fail or are slow strike in calls of a port that the function got "
-                f"from lab.faulty(port); there were {calls}"
+                "from lab.faulty(port), a lost answer in one that succeeds; "
+                f"there were {calls}"
             )
             raise UnusedFault(message)
 
