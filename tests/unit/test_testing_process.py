@@ -464,6 +464,31 @@ def test_asyncio_sleeps_in_lab_time_and_waits_in_real_time(stream_lab: LabFactor
     assert took == [9]
 
 
+def test_the_tasks_of_an_event_loop_wait_side_by_side(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=60.0)
+    took: list[float] = []
+
+    async def work() -> None:
+        await asyncio.gather(*(asyncio.sleep(30) for _ in range(3)))
+        took.append(lab.clock.now())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.sleep(1000), timeout=5)
+        took.append(lab.clock.now())
+
+    lab.function(lambda event, context: asyncio.run(work()))
+    began = lab.clock.now()
+    deliver(lab, "1")
+    assert [moment - began for moment in took] == [30, 35]
+
+
+def test_a_task_that_waits_too_long_ends_the_function(stream_lab: LabFactory) -> None:
+    lab = stream_lab(timeout=10.0, MaximumRetryAttempts=0)
+    lab.function(lambda event, context: asyncio.run(asyncio.sleep(3600)))
+    deliver(lab, "1")
+    assert repr(lab.deliveries[0].error) == "ProcessKilled('at its timeout')"
+    assert lab.clock.now() - lab.deliveries[0].at == 10
+
+
 def test_waits_for_threads_have_the_machines_time(stream_lab: LabFactory) -> None:
     lab, stopped = stream_lab(), threading.Event()
 

@@ -100,9 +100,9 @@ class Lab:
         partitions: of the table; each has a shard of its own.
         timeout: of the function, in seconds of the lab's clock, up to Lambda's 900.
         policies: choices that AWS does not document.
-        virtual_time: whether `time.sleep`, `time.time`, `time.monotonic` and their like take and
-            tell the lab's time while the function runs. Say False for a function that needs the
-            machine's. What was imported by name before, and `datetime.now`, keep the machine's.
+        virtual_time: whether `time.sleep`, `time.time`, the timers of asyncio and their like take
+            and tell the lab's time while the function runs. Say False for a function that needs
+            the machine's. What was imported by name before, and `datetime.now`, keep the machine's.
         **settings: of the mapping, under the names and with the defaults of
             `ListEventSourceMappings`; what that returned can be given as it is. The mapping starts
             at TRIM_HORIZON and has a bucket for dead letters, unless you say otherwise.

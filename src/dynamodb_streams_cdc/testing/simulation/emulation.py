@@ -1,6 +1,6 @@
 """Emulation while a function runs: the end of its process, its time, its threads.
 
-`time.sleep` takes virtual time, `time.time` and its like tell it, and `os._exit` ends the function
+`time.sleep` and asyncio take virtual time, `time.time` and its like tell it, and `os._exit` ends the function
 alone. Code that runs outside of a function, in another thread of the tests say, sees the originals.
 """
 
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from asyncio import BaseEventLoop
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -98,7 +99,9 @@ _lock = threading.RLock()
 _depth = 0
 _originals: list[tuple[Any, str, Any]] = []
 _sleep = time.sleep
-_asyncio_sleep = asyncio.sleep
+_loop_time = BaseEventLoop.time
+_run_loop_once = BaseEventLoop._run_once  # type: ignore[attr-defined]
+_monotonic = time.monotonic
 _start = threading.Thread.start
 _join = threading.Thread.join
 _submit = ThreadPoolExecutor.submit
@@ -135,7 +138,8 @@ def _install() -> None:
 def _replacements() -> list[tuple[Any, str, Any]]:
     return [
         (time, "sleep", _virtual_sleep),
-        (asyncio, "sleep", _virtual_asyncio_sleep),
+        (BaseEventLoop, "time", _virtual_loop_time),
+        (BaseEventLoop, "_run_once", _run_virtual_loop_once),
         (os, "_exit", _exit),
         (os, "abort", _abort),
         (os, "kill", _kill),
@@ -185,12 +189,32 @@ def _virtual_sleep(seconds: float, /) -> None:
         invocation.sleep(seconds)
 
 
-async def _virtual_asyncio_sleep(delay: float, result: Any = None) -> Any:
+def _virtual_loop_time(loop: BaseEventLoop) -> float:
     invocation = current_invocation.get()
     if invocation is None or not invocation.virtual:
-        return await _asyncio_sleep(delay, result)
-    invocation.sleep(max(0.0, delay))
-    return await _asyncio_sleep(0, result)
+        return _loop_time(loop)
+    return invocation.now()
+
+
+def _run_virtual_loop_once(loop: Any) -> None:
+    """Go on with the tasks of an event loop: come to the next timer if nothing else can happen.
+
+    Threads and connections may make something happen: they have the machine's time for it.
+    """
+    invocation = current_invocation.get()
+    due = [timer.when() for timer in loop._scheduled if not timer.cancelled()]
+    if invocation is None or not invocation.virtual or loop._ready or not due:
+        _run_loop_once(loop)
+        return
+    loop._clock_resolution = max(loop._clock_resolution, 1e-6)  # what a float of now can tell
+    wait = min(due) - invocation.now()
+    if invocation.working or len(loop._selector.get_map()) > 1:
+        began = _monotonic()
+        _run_loop_once(loop)
+        if loop._ready or _monotonic() - began < wait:
+            return
+    invocation.come_to(min(due))
+    _run_loop_once(loop)
 
 
 def _exit(status: int) -> NoReturn:
@@ -265,6 +289,8 @@ def _submit_work(
 
     future = _submit(pool, context.run, work)
     _strands[future] = strand
+    invocation.working.add(future)
+    future.add_done_callback(invocation.working.discard)
     return future
 
 

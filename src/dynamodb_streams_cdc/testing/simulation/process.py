@@ -50,6 +50,7 @@ class Invocation:
         own: how far the function itself has come, where the world has not followed yet.
         reached: how far its threads have come.
         workers: when those of each pool are free.
+        working: what was handed to pools and is not done.
     """
 
     virtual_clock: Agenda
@@ -59,6 +60,7 @@ class Invocation:
     own: float = float("-inf")
     reached: float = float("-inf")
     workers: dict[int, list[float]] = field(default_factory=dict)
+    working: set[object] = field(default_factory=set)
     _thread: threading.Thread = field(default_factory=threading.current_thread)
     _over: bool = False
     _reads: int = 0
@@ -130,6 +132,15 @@ class Invocation:
         else:
             self.own = max(self.own, moment)
         self.reached = max(self.reached, moment)
+
+    def come_to(self, moment: float) -> None:
+        """Let the function's own time pass up to a moment, at most to the deadline.
+
+        Raises:
+            ProcessKilled: the process is gone, or comes to its timeout.
+        """
+        self.wait_until(moment if self._over else min(moment, self.deadline))
+        self.live()
 
     def finish(self) -> None:
         """End the invocation: wait for its threads' time, and see whether it survived.
