@@ -469,7 +469,8 @@ def test_the_tasks_of_an_event_loop_wait_side_by_side(stream_lab: LabFactory) ->
     took: list[float] = []
 
     async def work() -> None:
-        await asyncio.gather(*(asyncio.sleep(30) for _ in range(3)))
+        waits = [asyncio.sleep(30), *(asyncio.to_thread(time.sleep, 30) for _ in range(3))]
+        await asyncio.gather(*waits)
         took.append(lab.clock.now())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.sleep(1000), timeout=5)

@@ -1,7 +1,8 @@
 """Emulation while a function runs: the end of its process, its time, its threads.
 
-`time.sleep` and asyncio take virtual time, `time.time` and its like tell it, and `os._exit` ends the function
-alone. Code that runs outside of a function, in another thread of the tests say, sees the originals.
+`time.sleep` and asyncio take virtual time, `time.time` and its like tell it, and `os._exit` ends
+the function alone. Code that runs outside of a function, in another thread of the tests say, sees
+the originals.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from dynamodb_streams_cdc.testing.simulation.process import (
     ProcessKilled,
     Strand,
     current_invocation,
-    current_strand,
+    this_thread,
 )
 
 
@@ -36,7 +37,8 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
     Raises:
         ProcessKilled: its process is gone: it crashed, exited, or came to its timeout.
     """
-    tokens = current_invocation.set(invocation), current_strand.set(None)
+    token = current_invocation.set(invocation)
+    strand, this_thread.strand = this_thread.strand, None
     try:
         with _emulated():
             answer = function()
@@ -59,8 +61,8 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
         invocation.finish()
         return answer
     finally:
-        current_invocation.reset(tokens[0])
-        current_strand.reset(tokens[1])
+        current_invocation.reset(token)
+        this_thread.strand = strand
         if invocation.died is not None:
             # What the process held is gone with it, such as a connection and the locks of it. One
             # of sqlite3 refers to itself, so it takes a collection, of what is young.
@@ -247,7 +249,7 @@ def _start_thread(thread: threading.Thread) -> None:
         context, inner, strand = copy_context(), thread.run, Strand(invocation.now())
 
         def work() -> None:
-            current_strand.set(strand)
+            this_thread.strand = strand
             inner()
 
         def live() -> None:
@@ -280,10 +282,11 @@ def _submit_work(
         # the worker that is free first.
         with _lock:
             strand.now = max(strand.now, heapq.heappop(free))
-        current_strand.set(strand)
+        this_thread.strand = strand
         try:
             return function(*args, **options)
         finally:
+            this_thread.strand = None
             with _lock:
                 heapq.heappush(free, strand.now)
 

@@ -78,7 +78,7 @@ class Invocation:
 
     def now(self) -> float:
         """Return the time of the thread that asks, in seconds since 1970."""
-        strand = current_strand.get()
+        strand = this_thread.strand
         return max(self.virtual_clock.time, self.own) if strand is None else strand.now
 
     def live(self) -> None:
@@ -117,7 +117,7 @@ class Invocation:
         self.live()
         limit = float("inf") if self._over else self.deadline
         moment = min(self.now() + seconds, limit)
-        here = current_strand.get() is None and self._is_own_thread()
+        here = this_thread.strand is None and self._is_own_thread()
         if not here or asyncio._get_running_loop() is not None:
             self.wait_until(moment)
         else:
@@ -126,7 +126,7 @@ class Invocation:
 
     def wait_until(self, moment: float) -> None:
         """Take note that the thread that runs has come to a moment; the world follows later."""
-        strand = current_strand.get()
+        strand = this_thread.strand
         if strand is not None:
             strand.now = max(strand.now, moment)
         else:
@@ -163,12 +163,13 @@ class Invocation:
         is not its time: its deadline comes later by that.
         """
         due = max(moment, self.virtual_clock.time)
-        tokens = current_invocation.set(None), current_strand.set(None)
+        token = current_invocation.set(None)
+        strand, this_thread.strand = this_thread.strand, None
         try:
             self.virtual_clock.run_until(moment)
         finally:
-            current_invocation.reset(tokens[0])
-            current_strand.reset(tokens[1])
+            current_invocation.reset(token)
+            this_thread.strand = strand
         self.deadline += max(0.0, self.virtual_clock.time - due)
 
     def _is_own_thread(self) -> bool:
@@ -176,7 +177,15 @@ class Invocation:
 
 
 current_invocation: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
-current_strand: ContextVar[Strand | None] = ContextVar("strand", default=None)
+
+
+class _Thread(threading.local):
+    """The thread that asks; `asyncio.to_thread` gives its own context to what it runs."""
+
+    strand: Strand | None = None
+
+
+this_thread = _Thread()
 
 
 def current() -> Invocation | None:
