@@ -482,12 +482,27 @@ def test_the_tasks_of_an_event_loop_wait_side_by_side(stream_lab: LabFactory) ->
     assert [moment - began for moment in took] == [30, 35]
 
 
-def test_a_task_that_waits_too_long_ends_the_function(stream_lab: LabFactory) -> None:
-    lab = stream_lab(timeout=10.0, MaximumRetryAttempts=0)
-    lab.function(lambda event, context: asyncio.run(asyncio.sleep(3600)))
+def in_a_thread() -> None:
+    thread = threading.Thread(target=lambda: time.sleep(3600))
+    thread.start()
+    thread.join()
+
+
+def in_a_pool() -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(time.sleep, 3600)
+
+
+@pytest.mark.parametrize("wait", [in_a_thread, in_a_pool, lambda: asyncio.run(asyncio.sleep(3600))])
+def test_the_next_attempt_comes_after_the_timeout(
+    stream_lab: LabFactory, wait: Callable[[], None]
+) -> None:
+    lab = stream_lab(timeout=10.0, MaximumRetryAttempts=1)
+    lab.function(lambda event, context: wait())
     deliver(lab, "1")
-    assert repr(lab.deliveries[0].error) == "ProcessKilled('at its timeout')"
-    assert lab.clock.now() - lab.deliveries[0].at == 10
+    first, second = lab.deliveries
+    assert repr(first.error) == "ProcessKilled('at its timeout')"
+    assert 10 < second.at - first.at < 12
 
 
 def test_waits_for_threads_have_the_machines_time(stream_lab: LabFactory) -> None:

@@ -39,34 +39,30 @@ def run(invocation: Invocation, function: Callable[[], Any]) -> Any:
     """
     token = current_invocation.set(invocation)
     strand, this_thread.strand = this_thread.strand, None
+    answer = None
     try:
-        with _emulated():
-            answer = function()
-    except SystemExit as exit_:
-        reason = _exit_reason(exit_.code)
-        invocation.died = invocation.died or ProcessKilled(reason)
-        raise ProcessKilled(*invocation.died.args) from exit_
-    except (asyncio.CancelledError, GeneratorExit) as error:
-        # The runtime of Lambda catches `Exception`: anything else ends the process.
-        invocation.died = invocation.died or ProcessKilled(f"{_exit_reason(1)} ({error!r})")
-        raise ProcessKilled(*invocation.died.args) from error
-    except ProcessKilled as killed:
-        invocation.died = invocation.died or killed
-        killed.__context__ = None
-        raise killed.with_traceback(None) from None
-    except Exception:
-        invocation.finish()
-        raise
-    else:
+        try:
+            with _emulated():
+                answer = function()
+        except SystemExit as exit_:
+            invocation.died = invocation.died or ProcessKilled(_exit_reason(exit_.code))
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            # The runtime of Lambda catches `Exception`: anything else ends the process.
+            invocation.died = invocation.died or ProcessKilled(f"{_exit_reason(1)} ({error!r})")
+        except ProcessKilled as killed:
+            invocation.died = invocation.died or ProcessKilled(*killed.args)
+        except Exception:
+            invocation.finish()
+            raise
+        if invocation.died is not None:
+            # What the process held is gone with it, such as a connection and the locks of it. One
+            # of sqlite3 refers to itself, so it takes a collection, of what is young.
+            gc.collect(1)
         invocation.finish()
         return answer
     finally:
         current_invocation.reset(token)
         this_thread.strand = strand
-        if invocation.died is not None:
-            # What the process held is gone with it, such as a connection and the locks of it. One
-            # of sqlite3 refers to itself, so it takes a collection, of what is young.
-            gc.collect(1)
 
 
 def _exit_reason(code: object) -> str:

@@ -48,7 +48,7 @@ class Invocation:
         virtual: whether `time` tells the world's time to it.
         died: why its process is gone; None while it lives.
         own: how far the function itself has come, where the world has not followed yet.
-        reached: how far its threads have come.
+        reached: how far its threads have come, or where it died.
         workers: when those of each pool are free.
         working: what was handed to pools and is not done.
     """
@@ -100,6 +100,7 @@ class Invocation:
         """
         if self.died is None:
             self.died = ProcessKilled(reason)
+            self.reached = self.now()
         raise ProcessKilled(reason)
 
     def sleep(self, seconds: float) -> None:
@@ -131,7 +132,8 @@ class Invocation:
             strand.now = max(strand.now, moment)
         else:
             self.own = max(self.own, moment)
-        self.reached = max(self.reached, moment)
+        if self.died is None:
+            self.reached = max(self.reached, moment)
 
     def come_to(self, moment: float) -> None:
         """Let the function's own time pass up to a moment, at most to the deadline.
@@ -148,10 +150,9 @@ class Invocation:
         Raises:
             ProcessKilled: it did not, so its answer counts for nothing.
         """
-        if self.died is None:
-            self._let_others_go_on(min(self.reached, self.deadline))
-            if self.now() >= self.deadline:
-                self.died = ProcessKilled("at its timeout")
+        self._let_others_go_on(min(self.reached, self.deadline))
+        if self.died is None and self.now() >= self.deadline:
+            self.died = ProcessKilled("at its timeout")
         self._over = True
         if self.died is not None:
             raise ProcessKilled(*self.died.args)
