@@ -300,10 +300,14 @@ class Pages:
         return next(self)
 
 
+def look_up() -> Pages:
+    return Pages()
+
+
 def test_a_cursor_is_a_port_as_its_connection_is(stream_lab: LabFactory) -> None:
     lab, database = stream_lab(), sqlite3.connect(":memory:")
     database.execute("CREATE TABLE copies (id TEXT)")
-    connection, query = lab.faulty(database), lab.faulty(lambda: Pages())
+    connection, query = lab.faulty(database), lab.faulty(look_up)
 
     @lab.function
     def handler(event: Any, context: Any) -> None:
