@@ -84,11 +84,11 @@ def test_a_document_that_fails_its_whole_request(
     assert index.search() == {}
 
 
-def test_a_script_that_fails_is_unexpected(index: ReadableIndex) -> None:
-    """A document without a version cannot be compared with a newer or an older one."""
-    index.client.index(index=index.alias, id="foreign", body={"cdc": {}})
-    written, refused = index.upsert([upsert(), upsert("foreign")], Deadline())
-    assert written is None
+def test_a_script_that_fails_is_unexpected(
+    index: ReadableIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "SCRIPT", "ctx.gone.version()")
+    (refused,) = index.upsert([upsert()], Deadline())
     assert type(refused) is SearchRefused
     assert "null_pointer_exception" in str(refused)
 
