@@ -135,8 +135,10 @@ def _steps(entry: Entry) -> Iterator[Step]:
             yield Step(f"F--xM: {_plain(repr(error))}")
         case Answered(result=result, reason=reason, first_failed=first):
             arrow = "F--xM" if result is Result.REJECTED else "F-->>M"
-            partial = f"not done from {changes_of([first])} on" if first else ""
-            yield Step(f"{arrow}: {_plain(partial or reason) or result}")
+            said = f"not done from {changes_of([first])} on" if first else reason
+            if result is Result.SUCCESS:
+                said = ", ".join(filter(None, (result, reason)))
+            yield Step(f"{arrow}: {_plain(said) or result}")
         case AnswerIgnored():
             yield Step(f"Note over M: {AnswerIgnored()}")
         case Repeated():

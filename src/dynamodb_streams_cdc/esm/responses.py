@@ -22,6 +22,9 @@ LARGEST_RESPONSE = 6 * 1024 * 1024
 UNHANDLED = "Unhandled"
 """`FunctionError` of a function that raised, timed out, ran out of memory or did not start."""
 
+NOT_READ = "its batchItemFailures are not read: the mapping lacks ReportBatchItemFailures"
+"""Reason of a success that the function did not mean."""
+
 NO_STATE = "no state, which a tumbling window requires"
 """Reason of a rejected answer without `state`."""
 
@@ -98,7 +101,8 @@ def classify(
             return Verdict(Result.REJECTED, 0, NO_STATE)
         state = answer["state"]
     if not report_batch_item_failures:
-        return Verdict(Result.SUCCESS, count, state=state)
+        unread = isinstance(answer, dict) and answer.get("batchItemFailures")
+        return Verdict(Result.SUCCESS, count, NOT_READ if unread else "", state=state)
     return _reported(answer, sequence_numbers, state, policies or Policies())
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dynamodb_streams_cdc.esm import Policies, Result, Verdict, classify
+from dynamodb_streams_cdc.esm.responses import NOT_READ
 from tests.unit.esm.driver import (
     DEAD_LETTERS,
     description,
@@ -158,6 +159,14 @@ def test_rule_35_a_window_response_without_state_fails() -> None:
         {"state": 1} | failures(""), BATCH, report_batch_item_failures=False, tumbling_window=True
     )
     assert unreported.result is Result.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"), [(failures(BATCH[1]), NOT_READ), (failures(), ""), ({"done": 1}, "")]
+)
+def test_failures_that_a_mapping_does_not_read_are_told(response: object, reason: str) -> None:
+    verdict = classify(response, BATCH, report_batch_item_failures=False)
+    assert (verdict.result, verdict.reason) == (Result.SUCCESS, reason)
 
 
 def test_policy_unknown_identifiers_may_count_for_nothing() -> None:
