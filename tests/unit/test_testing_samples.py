@@ -116,6 +116,11 @@ def test_keys_of_other_names_are_asked_for() -> None:
     assert record["dynamodb"]["Keys"] == {"customer_id": {"S": "7"}, "order_id": {"S": "1"}}
 
 
+def test_the_last_event_of_a_window_has_no_records() -> None:
+    event = {"Records": [], "isFinalInvokeForWindow": True, "state": {"sum": 3}}
+    assert invoke(lambda event, context: event["state"], event) == {"sum": 3}
+
+
 def without_time(arn: str) -> dict[str, Any]:
     return {**PUBLISHED, "eventSourceARN": arn}
 

@@ -99,6 +99,8 @@ def check_event(event: Mapping[str, Any]) -> None:
         UnreadableEvent: none can; the message says why.
     """
     records = event.get("Records")
+    if records == [] and event.get("isFinalInvokeForWindow"):
+        return
     if not isinstance(records, Sequence) or not records:
         message = (
             f'an event of a stream is {{"Records": [...]}} with a record or more, got {event!r:.80}'
