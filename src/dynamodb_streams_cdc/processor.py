@@ -137,6 +137,23 @@ class Processor:
     survived: set[str] = field(default_factory=set, init=False, repr=False)
     """Names of attempts that this process survived and could not clear yet."""
 
+    def __post_init__(self) -> None:
+        """Refuse what each of its invocations would fail with.
+
+        Raises:
+            TypeError: an argument is of another kind than its attribute.
+        """
+        is_sink = hasattr(self.sink, "apply") or hasattr(self.sink, "sink_of")
+        for name, needed, fits in (
+            ("source", "a Source", isinstance(self.source, Source)),
+            ("sink", "a sink, with `apply` or `sink_of`", is_sink),
+            ("dead_letters", "a store, with `write`", hasattr(self.dead_letters, "write")),
+        ):
+            if not fits:
+                given = type(getattr(self, name)).__name__
+                message = f"{name} of processor {self.name!r} must be {needed}; got {given}"
+                raise TypeError(message)
+
     def __call__(self, event: AnyEvent, context: LambdaContext) -> BatchResponse:
         """Process one batch; return the earliest record that is not done, or none.
 

@@ -62,6 +62,24 @@ def test_an_event_without_a_batch_is_refused(event: Any) -> None:
         processor(event, FakeContext(ManualClock()))
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"source": "orders"}, "source of processor 'mail' must be a Source; got str"),
+        ({"sink": print}, "sink of processor 'mail' must be a sink"),
+        ({"dead_letters": None}, "dead_letters of processor 'mail' must be a store"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused(given: dict[str, Any], told: str) -> None:
+    right: dict[str, Any] = {
+        "source": SOURCE,
+        "sink": Picky(),
+        "dead_letters": MemoryDeadLetters(),
+    }
+    with pytest.raises(TypeError, match=told):
+        Processor("mail", **{**right, **given})
+
+
 def test_a_permanent_failure_is_a_dead_letter() -> None:
     sink = Picky(raising(PermanentError("no such field", "mapper_parsing_exception"), 3))
     bench = Bench(sink)
