@@ -111,8 +111,6 @@ def _is_memory(exercise: Exercise, package: str, name: str, wrong: Wrong) -> boo
 def _written(exercise: Exercise, package: str, file: str) -> Any:
     """Return what the learner wrote; None, having said why, if it cannot be had."""
     try:
-        # Byte code of a file of the same size, saved in the same second, would pass for its own.
-        sys.dont_write_bytecode = True
         with limited(LIMIT):
             module = importlib.import_module(f"{package}.{exercise.name}")
     except SyntaxError as error:
@@ -194,4 +192,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Byte code of a file of the same size, saved in the same second, would pass for its own.
+    sys.dont_write_bytecode = True
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -97,6 +98,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+def test_no_byte_code_of_an_exercise_is_kept(tmp_path: Path) -> None:
+    """That of a file of the same size, saved in the same second, would pass for its own."""
+    shutil.copytree(ROOT / "exercises", tmp_path / "exercises", ignore=lambda *_: ["__pycache__"])
+    command = [sys.executable, "-S", "-m", "exercises.checks", "1"]
+    known = {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=known, capture_output=True, check=False)
+    assert done.returncode in (0, 1)
+    assert not list(tmp_path.rglob("exercise_1*.pyc"))
 
 
 @of_starters

@@ -182,10 +182,10 @@ class IndexPlace:
         is_tombstone, written_at = about.get("deleted") is True, about.get("written_at")
         since = float(written_at) if isinstance(written_at, float | int) else float("inf")
         blocked = ""
-        if since == float("inf"):
-            blocked = "search has a tombstone without its time (delete it there)"
         if not is_tombstone:
             blocked = "search still shows a document of the item"
+        elif since == float("inf"):
+            blocked = "search has a tombstone without its time (delete it there)"
         return Trace(
             frozenset({item}),
             since,
