@@ -264,12 +264,18 @@ def test_the_story_is_told_within_seconds_by_python_alone(number: int) -> None:
     assert not re.search(r"\w-\n", told.stdout), "a name is broken at a hyphen"
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_reader_may_end_early(number: int) -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        *(f"dynamodb_streams_cdc.examples.example_{number}" for number in (1, 2, 3)),
+        "exercises.checks 1 --solution",
+    ],
+)
+def test_a_reader_may_end_early(program: str) -> None:
     """As `less` does, after q."""
-    module = f"dynamodb_streams_cdc.examples.example_{number}"
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", module],
+        [sys.executable, "-u", "-m", *program.split()],
+        cwd=ROOT,
         env={"PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from dynamodb_streams_cdc.examples.story import tell
 from exercises.checks import audit_log, event_sourcing, search_sync
 from exercises.checks.bench import Stopped, Wrong, afresh, left, raised, remembers, took_too_long
 from exercises.checks.clock import LIMIT, TooLong, limited
@@ -194,4 +195,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     # Byte code of a file of the same size, saved in the same second, would pass for its own.
     sys.dont_write_bytecode = True
-    sys.exit(main())
+    sys.exit(tell(main))

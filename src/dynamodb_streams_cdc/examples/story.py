@@ -8,19 +8,28 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 WIDTH = 96
 MARGIN = "    "
 
+T = TypeVar("T")
 
-def tell(main: Callable[[], None]) -> None:
-    """Print an example, as far as it is read: `less` and `head` end before it does."""
+
+def tell(main: Callable[[], T]) -> T | None:
+    """Print an example, as far as it is read: `less` and `head` end before it does.
+
+    Returns:
+        what `main` does; None if the reader ended first.
+    """
     try:
-        main()
+        result = main()
         sys.stdout.flush()
     except BrokenPipeError:
         # Python flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None
+    return result
 
 
 def begin(text: str) -> None:
